@@ -1,0 +1,187 @@
+/**
+ * Every error that silo-mesh raises on purpose: a class per meaning, found by its stable `code`.
+ * `retryable`: the same call may succeed later, unchanged. `indeterminate`: the operation may have
+ * happened or may yet happen; retry only with the same operation id.
+ */
+export abstract class SiloMeshError extends Error {
+  abstract readonly code: string
+  abstract readonly retryable: boolean
+  readonly indeterminate: boolean = false
+
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = new.target.name
+  }
+}
+
+/** A value given by the caller breaks a rule; nothing has changed. */
+export class InvalidArgumentError extends SiloMeshError {
+  readonly code = 'INVALID_ARGUMENT'
+  readonly retryable = false
+}
+
+/** The configuration is wrong: an unknown key, a missing or contradictory value. */
+export class ConfigError extends SiloMeshError {
+  readonly code = 'CONFIG_INVALID'
+  readonly retryable = false
+}
+
+/** More was asked for than is visible here. */
+export class InsufficientQuantityError extends SiloMeshError {
+  readonly code = 'INSUFFICIENT_QUANTITY'
+  readonly retryable = true
+  constructor(
+    readonly requested: bigint,
+    readonly visible: bigint,
+    item: string,
+  ) {
+    super(`withdraw of ${requested} ${item} refused: only ${visible} are visible on this server`)
+  }
+}
+
+/** The node has not finished starting, is stopping, or has stopped. */
+export class NotRunningError extends SiloMeshError {
+  readonly code = 'NOT_RUNNING'
+  readonly retryable = true
+}
+
+/** A consistency level was not reached in time. The operation stands and may reach it later. */
+export class LevelNotReachedError extends SiloMeshError {
+  readonly code = 'LEVEL_NOT_REACHED'
+  readonly retryable = false
+  override readonly indeterminate = true
+  constructor(
+    readonly level: string,
+    readonly reached: number,
+    readonly needed: number,
+    reason: string,
+  ) {
+    super(`${level} not reached (${reached} of ${needed} servers hold it): ${reason}; the operation stands`)
+  }
+}
+
+/** The caller's AbortSignal fired while waiting. What was begun may still complete. */
+export class AbortedError extends SiloMeshError {
+  readonly code = 'ABORTED'
+  readonly retryable = true
+  override readonly indeterminate = true
+}
+
+/** A bounded queue is full; try again when it has drained. */
+export class OverloadedError extends SiloMeshError {
+  readonly code = 'OVERLOADED'
+  readonly retryable = true
+}
+
+/** A disk operation failed for a reason that has no class of its own. */
+export class DiskError extends SiloMeshError {
+  readonly code: string = 'DISK_FAILED'
+  readonly retryable: boolean = false
+  override readonly indeterminate: boolean = true
+}
+
+/** No space left. What could not be written is kept in memory and tried again. */
+export class DiskFullError extends DiskError {
+  override readonly code = 'DISK_FULL'
+  override readonly retryable = true
+}
+
+export class FileNotFoundError extends DiskError {
+  override readonly code = 'FILE_NOT_FOUND'
+  override readonly indeterminate = false
+}
+
+/** Another process has this data directory open. */
+export class DirectoryInUseError extends SiloMeshError {
+  readonly code = 'DIRECTORY_IN_USE'
+  readonly retryable = true
+}
+
+/** The journal or a snapshot is damaged at a place that a crash cannot explain. */
+export class JournalDamagedError extends SiloMeshError {
+  readonly code = 'JOURNAL_DAMAGED'
+  readonly retryable = false
+  constructor(
+    readonly file: string,
+    readonly offset: number,
+    detail: string,
+  ) {
+    super(
+      `${file} is damaged at byte ${offset}: ${detail}. Restore this data directory from a backup, ` +
+        'or move it away and let this server rejoin with an empty one',
+    )
+  }
+}
+
+/** The journal's disk failed in a way after which nothing written can be trusted; the node must restart. */
+export class JournalFailedError extends SiloMeshError {
+  readonly code = 'JOURNAL_FAILED'
+  readonly retryable = false
+  override readonly indeterminate = true
+}
+
+/** The address to listen on is taken or may not be used. */
+export class AddressInUseError extends SiloMeshError {
+  readonly code = 'ADDRESS_IN_USE'
+  readonly retryable = true
+}
+
+/** No secured channel to that address came about. */
+export class DialError extends SiloMeshError {
+  readonly code = 'DIAL_FAILED'
+  readonly retryable = true
+}
+
+/** Bytes from a peer that do not follow the protocol; the link they came over is closed. */
+export class FrameError extends SiloMeshError {
+  readonly code = 'FRAME_MALFORMED'
+  readonly retryable = false
+}
+
+/** Why a link was refused; the same word is logged on both sides. */
+export type RefusalReason =
+  | 'wrong-secret'
+  | 'wrong-cluster'
+  | 'name-in-use'
+  | 'self'
+  | 'unsupported-version'
+  | 'duplicate-link'
+  | 'too-many-links'
+  | 'malformed-hello'
+  | 'hello-timeout'
+  | 'stopping'
+
+/** A link was refused during the hello, by this side or the other. */
+export class LinkRefusedError extends SiloMeshError {
+  readonly code = 'LINK_REFUSED'
+  readonly retryable = false
+  constructor(
+    readonly reason: RefusalReason,
+    detail: string,
+  ) {
+    super(`link refused (${reason}): ${detail}`)
+  }
+}
+
+/** A delta begins above what is known here: something in between is missing. Nothing was applied. */
+export class GapError extends SiloMeshError {
+  readonly code = 'DELTA_GAP'
+  readonly retryable = true
+}
+
+/** An internal invariant of docs/architecture.md does not hold: a defect in this program, never in its use. */
+export class InvariantViolation extends SiloMeshError {
+  readonly code = 'INVARIANT_VIOLATED'
+  readonly retryable = false
+  constructor(
+    readonly invariant: string,
+    detail: string,
+  ) {
+    super(`${invariant} violated: ${detail}`)
+  }
+}
+
+/** Crashes with the number of the invariant (docs/architecture.md) when `condition` is false. */
+export function assertInvariant(condition: boolean, invariant: string, detail: string): asserts condition {
+  if (!condition) throw new InvariantViolation(invariant, detail)
+}
