@@ -120,6 +120,22 @@ export class JournalFailedError extends SiloMeshError {
   override readonly indeterminate = true
 }
 
+/** A journal file was written by a version of this program that this one does not know. Nothing was changed. */
+export class JournalFormatError extends SiloMeshError {
+  readonly code = 'JOURNAL_FORMAT_UNKNOWN'
+  readonly retryable = false
+  constructor(
+    readonly file: string,
+    readonly version: number,
+    known: number,
+  ) {
+    super(
+      `${file} has format version ${version}, this program knows ${known}: ` +
+        'start the newer silo-mesh that wrote it, or use another data directory',
+    )
+  }
+}
+
 /** The address to listen on is taken or may not be used. */
 export class AddressInUseError extends SiloMeshError {
   readonly code = 'ADDRESS_IN_USE'
