@@ -1,0 +1,59 @@
+import type { WireValue } from '../wire/wire-value.js'
+import type { CounterValue } from './cell.js'
+
+/**
+ * Hashes for the checksum that servers compare per replica (section 6 of the design, STORAGE_SYNC_FULL). They
+ * detect defects and bit rot, not attackers, so 32-bit multiplicative mixing (MurmurHash3's finalizer) does.
+ * They are part of the protocol: see docs/protocol.md.
+ */
+export function hashString(seed: number, text: string): number {
+  let hash = seed | 0
+  for (let position = 0; position < text.length; position++) {
+    hash = Math.imul(hash ^ text.charCodeAt(position), 0x01000193)
+  }
+  return mix(hash ^ text.length)
+}
+
+export function hashNumber(seed: number, value: number): number {
+  const high = Math.floor(value / 0x1_0000_0000)
+  return mix(Math.imul(seed, 31) ^ mix((value | 0) ^ Math.imul(high, 0x9e3779b1)))
+}
+
+function hashQuantity(seed: number, value: number | bigint): number {
+  return typeof value === 'number' ? hashNumber(seed, value) : hashString(seed, value.toString())
+}
+
+export function hashCounter(seed: number, number: number, value: CounterValue): number {
+  let hash = hashNumber(seed, number)
+  hash = hashQuantity(hash, value.deposited)
+  hash = hashQuantity(hash, value.withdrawn)
+  hash = hashQuantity(hash, value.compensated)
+  for (const [replica, amount] of value.granted) hash = hashQuantity(hashString(hash, replica), amount)
+  return hash
+}
+
+export function hashObject(seed: number, number: number, value: WireValue): number {
+  return hashWireValue(hashNumber(seed, number), value)
+}
+
+function hashWireValue(seed: number, value: WireValue): number {
+  if (typeof value === 'number')
+    return Number.isSafeInteger(value) ? hashNumber(seed, value) : hashString(seed, String(value))
+  if (typeof value === 'string') return hashString(seed, value)
+  if (value === null || typeof value === 'boolean') return hashString(seed, String(value))
+  if (value instanceof Uint8Array) {
+    let hash = seed
+    for (const byte of value) hash = Math.imul(hash ^ byte, 0x01000193)
+    return mix(hash ^ value.length)
+  }
+  let hash = hashNumber(seed, value.length)
+  for (const element of value) hash = hashWireValue(hash, element)
+  return hash
+}
+
+function mix(value: number): number {
+  let hash = value | 0
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
+  return hash ^ (hash >>> 16)
+}

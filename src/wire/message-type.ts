@@ -1,0 +1,26 @@
+/**
+ * First element of every message on a link and of every record in a journal. One table, so that a record can
+ * be the very bytes that travelled. Numbers are part of the protocol (docs/protocol.md) and never reused.
+ */
+export const MessageType = {
+  /** Cells of one replica in an interval; on links and in journals. */
+  delta: 8,
+  /** What the sender has, per partition and replica. */
+  digest: 9,
+  /** What the sender's journal holds. */
+  acknowledge: 10,
+  /** Heartbeats and links of the servers that the sender knows. */
+  heartbeat: 11,
+  /** Checksums per replica. */
+  checksums: 12,
+  /** Asks for all cells of a replica (STORAGE_SYNC_FULL). */
+  repairRequest: 13,
+  /** The sender is leaving in good order. */
+  leave: 14,
+  /** Journal only: the replica that the server writes as from here on. */
+  incarnation: 64,
+  /** Journal only: own writes that have no number yet. */
+  unnumbered: 65,
+  /** Journal only: the unnumbered writes so far are contained in the deltas that follow. */
+  numbered: 66,
+} as const
