@@ -60,7 +60,10 @@ export interface Channel {
   readonly remoteAddress: string
   /** Bytes accepted by `send` that have not left yet. */
   readonly bufferedBytes: number
-  /** Queues one message (at most `MAX_CHANNEL_MESSAGE_BYTES`). No effect after the channel has closed. */
+  /**
+   * Queues one message of 1 to `MAX_CHANNEL_MESSAGE_BYTES` bytes. The array belongs to the channel from then
+   * on: it is read later, so it must not be written to again. No effect after the channel has closed.
+   */
   send(message: Uint8Array): void
   /** Stops and restarts the arrival of messages, so that a full reader slows the sender down. */
   pause(): void
