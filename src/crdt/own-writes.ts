@@ -34,6 +34,11 @@ export class OwnWrites {
     return this.open.length === 0 && this.sealed.length === 0
   }
 
+  /** The generation that the newest write went into; a stable object until a flush has taken it. */
+  get openGeneration(): Generation {
+    return this.open
+  }
+
   deposit(entry: number, amount: number | bigint): void {
     this.table.addToTotal(entry, amount)
     const change = this.changeOf(entry)

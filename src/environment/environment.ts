@@ -95,6 +95,8 @@ export interface Network {
   listen(options: ListenOptions): Promise<Listener>
   /** @throws DialError (retryable) when no secured channel came about in time. */
   dial(options: DialOptions): Promise<Channel>
+  /** The key pair that belongs to a 32-byte seed; the same seed gives the same pair. */
+  keyPair(seed: Uint8Array): KeyPair
 }
 
 export interface ListenOptions {
