@@ -1,0 +1,138 @@
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import fs from 'node:fs'
+import { hostname, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import t, { type Test } from 'tap'
+import { withoutFirst } from '../../src/environment/real-append-file.js'
+import { createRealDisk } from '../../src/environment/real-disk.js'
+import { DirectoryInUseError, DiskError, DiskFullError, FileNotFoundError } from '../../src/sync/errors.js'
+import { diskConformance } from './disk-conformance.js'
+
+const disk = createRealDisk()
+
+t.test('conforms', async (t) => {
+  diskConformance(t, (t) => ({ disk, directory: t.testdir(), run: (operation) => operation }))
+})
+
+t.test('what is left of the chunks after a short write', async (t) => {
+  const vectors = [Uint8Array.of(1, 2, 3), Uint8Array.of(4), Uint8Array.of(5, 6)]
+  const all = [1, 2, 3, 4, 5, 6]
+  for (let written = 0; written <= all.length; written += 1) {
+    const left = withoutFirst(vectors, written).flatMap((vector) => [...vector])
+    t.same(left, all.slice(written), `${written} written`)
+  }
+})
+
+t.test('a short write of the system goes on where it stopped', async (t) => {
+  const directory = t.testdir()
+  const original = fs.writev
+  t.teardown(() => {
+    fs.writev = original
+  })
+  // Three bytes at a time, as a nearly full disk or a signal may do it.
+  const stingy = (descriptor: number, vectors: Uint8Array[], position: number, done: WriteDone) =>
+    original(descriptor, [vectors[0]!.subarray(0, 3)], position, done)
+  fs.writev = stingy as unknown as typeof fs.writev
+  const file = await disk.openAppend(`${directory}/a`)
+  for (const durable of [true, false, true])
+    await file.append([Buffer.from('abcdefg'), Buffer.from('hi')], { durable })
+  t.equal(file.size, 27)
+  await file.close()
+  t.equal(fs.readFileSync(`${directory}/a`, 'utf8'), 'abcdefghi'.repeat(3))
+})
+
+type WriteDone = Parameters<typeof fs.writev>[3]
+
+t.test('errors have a class by what can be done about them', async (t) => {
+  const directory = t.testdir({ file: 'x' })
+  await t.rejects(disk.list(`${directory}/file`), DiskError)
+  await t.rejects(disk.openRead(`${directory}/none`), FileNotFoundError)
+  await t.rejects(disk.lock(`${directory}/none`), FileNotFoundError)
+  await t.rejects(disk.makeDirectory(`${directory}/file/below`), DiskError)
+  if (!fs.existsSync('/dev/full')) return
+  const full = await disk.openAppend('/dev/full')
+  await t.rejects(full.append([new Uint8Array(1)], { durable: true }), DiskFullError)
+  await full.close()
+})
+
+t.test('a full disk: truncate, and go on when there is space', async (t) => {
+  const directory = mountSmallDisk(t)
+  if (directory === undefined) {
+    t.pass('this user may not mount; the fake disk of the journal tests covers it')
+    return
+  }
+  const file = await disk.openAppend(`${directory}/a`)
+  await file.append([Buffer.alloc(1000, 1)], { durable: true })
+  fs.writeFileSync(`${directory}/ballast`, Buffer.alloc(300_000))
+  await t.rejects(file.append([Buffer.alloc(900_000, 2)], { durable: true }), DiskFullError)
+  await file.truncate(1000)
+  t.equal(file.size, 1000)
+  fs.unlinkSync(`${directory}/ballast`)
+  await file.append([Buffer.alloc(400_000, 3)], { durable: true })
+  await file.close()
+  t.same(fs.readFileSync(`${directory}/a`), Buffer.concat([Buffer.alloc(1000, 1), Buffer.alloc(400_000, 3)]))
+})
+
+t.test('the lock names its holder, and dies with it', async (t) => {
+  const directory = t.testdir()
+  const holder = await startHolder(t, directory)
+  await t.rejects(disk.lock(directory), {
+    constructor: DirectoryInUseError,
+    message: `${directory} is in use by process ${holder.child.pid} on host ${hostname()}`,
+  })
+  fs.symlinkSync(directory, `${directory}-link`)
+  t.teardown(() => fs.unlinkSync(`${directory}-link`))
+  await t.rejects(disk.lock(`${directory}-link`), DirectoryInUseError, 'by whatever path')
+  const died = once(holder.child, 'exit')
+  holder.child.kill('SIGKILL')
+  await died
+  const lock = await disk.lock(directory)
+  const refused = await startHolder(t, directory)
+  t.match(refused.said, `in use by process ${process.pid} on host`)
+  await lock.release()
+  t.equal((await startHolder(t, directory)).said, 'held')
+})
+
+t.test('the lock also holds against another network namespace, as containers have', async (t) => {
+  const unshare = spawnSync('unshare', ['--net', 'true'])
+  if (unshare.status !== 0 || !fs.existsSync('/usr/bin/flock')) {
+    t.pass('this user may not create a namespace')
+    return
+  }
+  const directory = t.testdir()
+  const lock = await disk.lock(directory)
+  t.match((await startHolder(t, directory, ['unshare', '--net'])).said, 'in use by process')
+  await lock.release()
+  t.equal((await startHolder(t, directory, ['unshare', '--net'])).said, 'held')
+})
+
+interface Holder {
+  readonly child: ChildProcess
+  /** Its first line: 'held' or why not. */
+  readonly said: string
+}
+
+async function startHolder(t: Test, directory: string, prefix: readonly string[] = []): Promise<Holder> {
+  const script = join(fileURLToPath(new URL('.', import.meta.url)), 'lock-holder.ts')
+  const [program, ...rest] = [...prefix, process.execPath, '--import=tsx', script, directory]
+  const child = spawn(program!, rest, { stdio: ['ignore', 'pipe', 'inherit'] })
+  t.teardown(() => child.kill('SIGKILL'))
+  const [line] = (await once(child.stdout!, 'data')) as [Uint8Array]
+  return { child, said: String(line).trim() }
+}
+
+/** A file system of one mebibyte, or undefined where mounting is not allowed. */
+function mountSmallDisk(t: Test): string | undefined {
+  if (process.platform !== 'linux') return undefined
+  // Not below `t.testdir`, which is removed before this test's own teardown has unmounted it.
+  const directory = fs.mkdtempSync(join(tmpdir(), 'silo-mesh-'))
+  const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', directory])
+  t.teardown(() => {
+    if (mounted.status === 0) spawnSync('umount', ['--lazy', directory])
+    fs.rmdirSync(directory)
+  })
+  if (mounted.status !== 0) return undefined
+  return directory
+}
