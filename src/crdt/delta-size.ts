@@ -19,7 +19,8 @@ function quantityBytes(value: number | bigint): number {
   return typeof value === 'number' ? 5 : 3 + value.toString(16).length / 2
 }
 
-function valueBytes(value: WireValue): number {
+/** About how many bytes a value takes on the wire. */
+export function valueBytes(value: WireValue): number {
   if (typeof value === 'string') return 3 + 3 * value.length
   if (value instanceof Uint8Array) return 5 + value.length
   if (typeof value === 'object' && value !== null) {
@@ -28,4 +29,19 @@ function valueBytes(value: WireValue): number {
     return bytes
   }
   return 9
+}
+
+/** Splits cells into runs of about `maxBytes` each. */
+export function cutCells(cells: readonly Cell[], maxBytes: number): Cell[][] {
+  const runs: Cell[][] = []
+  let bytes = Number.POSITIVE_INFINITY
+  for (const cell of cells) {
+    if (bytes >= maxBytes) {
+      runs.push([])
+      bytes = 0
+    }
+    runs.at(-1)!.push(cell)
+    bytes += cellBytes(cell)
+  }
+  return runs
 }

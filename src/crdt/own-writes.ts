@@ -2,6 +2,7 @@ import type { Cell, ObjectValue } from './cell.js'
 import { CellKind } from './cell.js'
 import type { CellTable } from './cell-table.js'
 import { addQuantities } from './column.js'
+import { valueBytes } from './delta-size.js'
 
 /** One change of an entry within a generation: amounts to add for a counter, the whole value otherwise. */
 export interface OwnChange {
@@ -13,6 +14,8 @@ export interface OwnChange {
 
 /** Changes in one generation: what one flush encodes in a few milliseconds. */
 export const MAX_GENERATION_CHANGES = 4096
+/** Bytes of object values in one generation, about; counters are small enough to be counted as changes. */
+export const MAX_GENERATION_OBJECT_BYTES = 4 * 1024 * 1024
 
 /** The own writes of one flush: each touched entry once, however often it was written. */
 export type Generation = readonly OwnChange[]
@@ -23,8 +26,9 @@ export type Generation = readonly OwnChange[]
  */
 export class OwnWrites {
   private open: OwnChange[] = []
+  private openObjectBytes = 0
   /** Full generations waiting for their flush, oldest first. */
-  private readonly sealed: OwnChange[][] = []
+  private readonly sealed: Generation[] = []
   /** Object values not yet in the table, newest last wins; reads look here first. */
   private readonly pendingObjects = new Map<number, ObjectValue>()
 
@@ -52,6 +56,8 @@ export class OwnWrites {
   }
 
   setObject(entry: number, value: ObjectValue): void {
+    if (this.openObjectBytes > MAX_GENERATION_OBJECT_BYTES) this.seal()
+    this.openObjectBytes += valueBytes(value)
     this.changeOf(entry).object = value
     this.pendingObjects.set(entry, value)
   }
@@ -70,6 +76,7 @@ export class OwnWrites {
     for (const change of this.open) this.table.openSlot.set(change.entry, -1)
     this.sealed.push(this.open)
     this.open = []
+    this.openObjectBytes = 0
   }
 
   /** The table has this generation now: its object values need no longer be looked up here. */
@@ -81,14 +88,9 @@ export class OwnWrites {
     }
   }
 
-  /** Opens changes again that got no number, without counting them into the totals a second time. */
-  restore(generation: Generation): void {
-    for (const change of generation) {
-      const open = this.changeOf(change.entry)
-      open.deposited = addQuantities(open.deposited, change.deposited)
-      open.withdrawn = addQuantities(open.withdrawn, change.withdrawn)
-      open.object ??= change.object
-    }
+  /** Puts generations that were taken but got no number back in front of the queue, in their order. */
+  requeue(generations: readonly Generation[]): void {
+    this.sealed.unshift(...generations)
   }
 
   private changeOf(entry: number): OwnChange {

@@ -21,6 +21,6 @@ export const MessageType = {
   incarnation: 64,
   /** Journal only: own writes that have no number yet. */
   unnumbered: 65,
-  /** Journal only: the unnumbered writes so far are contained in the deltas that follow. */
+  /** Journal only: a partition's oldest unnumbered writes are contained in the deltas that follow. */
   numbered: 66,
 } as const

@@ -1,0 +1,75 @@
+import type { ReplicaId } from '../sync/identity.js'
+
+/** The part of a link that gossip needs. */
+export interface PeerLink {
+  sendControl(message: Uint8Array): void
+  /** False: not queued, wait until drained. */
+  sendBulk(message: Uint8Array): boolean
+}
+
+/** A replica of a partition about which a peer may lack something. */
+export interface Topic {
+  readonly partition: string
+  readonly replica: ReplicaId
+}
+
+/** A full transfer of one replica's cells under way to a peer. */
+export interface Repair extends Topic {
+  from: number
+}
+
+/**
+ * What is known of a linked server. There is no queue of operations per peer: only how far it is, per replica.
+ * Whatever it lacks is read off the state when its link has room, so a slow peer costs no memory.
+ */
+export class Peer {
+  /** Its first digest has come: before that nothing is sent, since nothing is known. */
+  ready = false
+  /** The link is full; `drained` clears it. */
+  blocked = false
+  /** A delta from it could not be taken; the next tick tells it where we are. */
+  needsReset = false
+  /** It has been told of a gap; further deltas that do not fit were under way before it heard. */
+  gapTold = false
+  deltasSent = 0
+  deltasReceived = 0
+  /** Servers that it says it is linked with. */
+  linked: ReadonlySet<string> = new Set()
+  /** Partition → replica → number up to which it has, or was sent, everything. */
+  private readonly vectors = new Map<string, Map<ReplicaId, number>>()
+  /** Topics it may lack something of; a queue in insertion order. */
+  readonly behind = new Map<string, Topic>()
+  readonly repairs: Repair[] = []
+
+  constructor(
+    readonly server: string,
+    readonly link: PeerLink,
+  ) {}
+
+  hosts(partition: string): boolean {
+    return this.vectors.has(partition)
+  }
+
+  host(partition: string): void {
+    if (!this.vectors.has(partition)) this.vectors.set(partition, new Map())
+  }
+
+  position(partition: string, replica: ReplicaId): number {
+    return this.vectors.get(partition)?.get(replica) ?? 0
+  }
+
+  setPosition(partition: string, replica: ReplicaId, number: number): void {
+    this.vectors.get(partition)?.set(replica, number)
+  }
+
+  raisePosition(partition: string, replica: ReplicaId, number: number): void {
+    if (number > this.position(partition, replica)) this.setPosition(partition, replica, number)
+  }
+
+  markBehind(partition: string, replica: ReplicaId): void {
+    this.behind.set(`${partition}\n${replica}`, { partition, replica })
+  }
+}
+
+/** Full transfers that may wait for one peer; more are asked for again at the next checksum comparison. */
+export const MAX_REPAIRS_WAITING = 64

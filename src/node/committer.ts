@@ -1,0 +1,221 @@
+import type { Cell, Delta } from '../crdt/cell.js'
+import { deltaToTuple } from '../crdt/delta-codec.js'
+import { cutCells } from '../crdt/delta-size.js'
+import { DELTA_BYTES } from '../crdt/limits.js'
+import type { Generation } from '../crdt/own-writes.js'
+import type { Partition, PreparedFlush } from '../crdt/partition.js'
+import { type Journal, MAX_PENDING_BYTES } from '../journal/journal.js'
+import type { SiloMeshError } from '../sync/errors.js'
+import { encodeMessage } from '../wire/encode.js'
+import { numberedToTuple, type UnnumberedWrites, unnumberedToTuple } from './journal-records.js'
+import { WriteGroup } from './write-group.js'
+
+export interface EncodedDelta {
+  readonly delta: Delta
+  readonly bytes: Uint8Array
+}
+
+export interface CommitterPorts {
+  readonly journal: () => Journal
+  readonly partitions: ReadonlyMap<string, Partition>
+  readonly soon: (task: () => void) => void
+  /** Own writes are durable, numbered and part of the state: they may leave the server now. */
+  readonly committed: (partition: Partition, deltas: readonly EncodedDelta[]) => void
+}
+
+interface NumberedFlight {
+  readonly partition: Partition
+  readonly flush: PreparedFlush
+  readonly encoded: readonly EncodedDelta[]
+}
+
+/** Own writes journalled as changes, without a number. */
+interface HeldWrites {
+  readonly partition: Partition
+  readonly generation: Generation
+  /** As journalled: one run of cells a record. */
+  readonly records: readonly (readonly Cell[])[]
+}
+
+/** One group commit of own writes on its way to the journal. */
+interface Flight {
+  readonly position: number
+  readonly numbered: readonly NumberedFlight[]
+  readonly held: readonly HeldWrites[]
+}
+
+/** Above this much waiting for the disk no further flush is begun: remote deltas need room too. */
+const MAX_FLUSH_BACKLOG_BYTES = MAX_PENDING_BYTES / 2
+
+/**
+ * Takes own writes to the journal in group commits, and into the shared state once they are durable
+ * (invariant J1: persist before gossip).
+ *
+ * While numbering is *held* (a restarted server that has not yet heard from its peers cannot know whether it
+ * lost writes that they have), own writes are journalled as changes without a number: durable at once, yet no
+ * dot can be used twice (invariant I2). `openNumbering` then numbers them, oldest first.
+ */
+export class Committer {
+  private readonly groups = new Map<Generation, WriteGroup>()
+  private flight: Flight | undefined
+  private scheduled = false
+  private holding = false
+  /** In the order of their records, per partition the order in which they will be numbered. */
+  private held: HeldWrites[] = []
+  private readonly requeued = new Set<Generation>()
+  private readonly idleWaiters: (() => void)[] = []
+
+  constructor(private readonly ports: CommitterPorts) {}
+
+  /** The group that the newest write of this partition belongs to; schedules its flush. */
+  groupOf(partition: Partition): WriteGroup {
+    const generation = partition.own.openGeneration
+    let group = this.groups.get(generation)
+    if (!group) {
+      group = new WriteGroup()
+      this.groups.set(generation, group)
+      this.schedule()
+    }
+    return group
+  }
+
+  get numberingHeld(): boolean {
+    return this.holding
+  }
+
+  get isIdle(): boolean {
+    if (this.flight) return false
+    for (const partition of this.ports.partitions.values()) if (!partition.own.isEmpty) return false
+    return true
+  }
+
+  holdNumbering(): void {
+    this.holding = true
+  }
+
+  /** From now on writes are numbered, those that waited first. */
+  openNumbering(): void {
+    this.holding = false
+    this.schedule()
+  }
+
+  /** What a snapshot must contain so that a restart finds the unnumbered writes. */
+  unnumberedWrites(): UnnumberedWrites[] {
+    return this.held.flatMap(({ partition, records }) =>
+      records.map((cells) => ({ partition: partition.name, cells })),
+    )
+  }
+
+  /** What an earlier run had journalled without a number; call before any write of this run. */
+  adoptUnnumbered(writes: readonly UnnumberedWrites[]): void {
+    for (const { partition: name, cells } of writes) {
+      const partition = this.ports.partitions.get(name)!
+      partition.readoptUnnumbered(cells)
+      this.held.push({ partition, generation: partition.own.take(), records: [cells] })
+    }
+  }
+
+  schedule(): void {
+    if (this.scheduled || this.flight) return
+    this.scheduled = true
+    this.ports.soon(() => {
+      this.scheduled = false
+      this.run()
+    })
+  }
+
+  /** The journal is durable up to `position`. */
+  durable(position: number): void {
+    const { flight } = this
+    if (flight && position >= flight.position) {
+      this.flight = undefined
+      this.land(flight)
+    }
+    if (!this.isIdle) this.schedule()
+    else for (const resolve of this.idleWaiters.splice(0)) resolve()
+  }
+
+  /** The disk is full (`final` false) or has failed: whoever waits hears of it. */
+  failed(error: SiloMeshError, final: boolean): void {
+    for (const group of this.groups.values()) group.fail(error, final)
+    if (final) for (const resolve of this.idleWaiters.splice(0)) resolve()
+  }
+
+  /** Resolves when no own write is on its way to the journal any more, or never will be. */
+  whenIdle(): Promise<void> {
+    if (this.isIdle || this.ports.journal().status === 'failed') return Promise.resolve()
+    this.schedule()
+    return new Promise((resolve) => this.idleWaiters.push(resolve))
+  }
+
+  private run(): void {
+    const journal = this.ports.journal()
+    if (this.flight || journal.status !== 'ok' || journal.pendingBytes > MAX_FLUSH_BACKLOG_BYTES) return
+    if (this.holding) this.flyUnnumbered(journal)
+    else this.flyNumbered(journal)
+  }
+
+  private flyNumbered(journal: Journal): void {
+    this.requeueHeld()
+    const records: Uint8Array[] = []
+    const numbered: NumberedFlight[] = []
+    for (const partition of this.ports.partitions.values()) {
+      const flush = partition.prepareFlush(DELTA_BYTES)
+      if (!flush) continue
+      const mark = this.releaseHeld(partition, flush.generation)
+      if (mark) records.push(mark)
+      const encoded = flush.deltas.map((delta) => ({ delta, bytes: encodeMessage(deltaToTuple(delta)) }))
+      for (const { bytes } of encoded) records.push(bytes)
+      numbered.push({ partition, flush, encoded })
+    }
+    if (records.length > 0) this.flight = { position: journal.append(records), numbered, held: [] }
+  }
+
+  /** When the generation had been journalled without a number: the record that ends that. */
+  private releaseHeld(partition: Partition, generation: Generation): Uint8Array | undefined {
+    if (!this.requeued.delete(generation)) return undefined
+    const index = this.held.findIndex((held) => held.generation === generation)
+    const [released] = this.held.splice(index, 1)
+    return encodeMessage(numberedToTuple({ partition: partition.name, records: released!.records.length }))
+  }
+
+  private requeueHeld(): void {
+    const waiting = this.held.filter(({ generation }) => !this.requeued.has(generation))
+    for (const partition of new Set(waiting.map((held) => held.partition))) {
+      const generations = waiting.filter((held) => held.partition === partition).map((held) => held.generation)
+      partition.own.requeue(generations)
+      for (const generation of generations) this.requeued.add(generation)
+    }
+  }
+
+  private flyUnnumbered(journal: Journal): void {
+    const records: Uint8Array[] = []
+    const held: HeldWrites[] = []
+    for (const partition of this.ports.partitions.values()) {
+      const taken = partition.takeUnnumbered()
+      if (!taken) continue
+      const runs = cutCells(taken.cells, DELTA_BYTES)
+      held.push({ partition, generation: taken.generation, records: runs })
+      for (const cells of runs) {
+        records.push(encodeMessage(unnumberedToTuple({ partition: partition.name, cells })))
+      }
+    }
+    if (records.length === 0) return
+    // From here on a snapshot must carry them: their records are in the segment that it would replace.
+    this.held.push(...held)
+    this.flight = { position: journal.append(records), numbered: [], held }
+  }
+
+  private land(flight: Flight): void {
+    for (const { generation } of flight.held) this.groups.get(generation)?.durable.reach(undefined)
+    for (const { partition, flush, encoded } of flight.numbered) {
+      partition.completeFlush(flush)
+      const { replica, known } = partition.ownReplica
+      const group = this.groups.get(flush.generation)
+      this.groups.delete(flush.generation)
+      this.ports.committed(partition, encoded)
+      group?.durable.reach(undefined)
+      group?.numbered.reach({ partition: partition.name, replica, number: known })
+    }
+  }
+}
