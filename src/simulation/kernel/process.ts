@@ -43,6 +43,12 @@ export class SimulatedProcess {
     this.#resumeLater()
   }
 
+  /** Whatever blocks it ends now. */
+  unblock(): void {
+    this.#blockedUntilUs = 0
+    if (this.#waiting.length > 0) this.kernel.schedule(0, EventKind.resume, () => this.#resume())
+  }
+
   /** The process is gone. Idempotent. */
   kill(): void {
     if (!this.#alive) return

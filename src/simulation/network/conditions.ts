@@ -64,13 +64,14 @@ export class NetworkConditions {
     this.#notify(from, to)
   }
 
-  healAll(): void {
-    for (const [pair, path] of this.#paths) {
-      path.slowdown = 1
-      if (path.cuts === 0) continue
-      path.cuts = 0
-      this.#notify(Math.floor(pair / MAX_SERVERS), pair % MAX_SERVERS)
-    }
+  /** The path is as on the first day, whatever was done to it. */
+  restore(from: number, to: number): void {
+    if (from === to) return
+    const path = this.#path(from, to)
+    path.slowdown = 1
+    if (path.cuts === 0) return
+    path.cuts = 0
+    this.#notify(from, to)
   }
 
   /** Divides the bandwidth of a path; 1 is normal. */
