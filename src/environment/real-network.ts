@@ -5,6 +5,7 @@ import { WebSocket, WebSocketServer } from 'ws'
 import { AddressInUseError, DialError } from '../sync/errors.js'
 import { ConnectionRateLimit } from './connection-limits.js'
 import type { Channel, DialOptions, Listener, ListenOptions, Network } from './environment.js'
+import { keyPairFromSeed } from './key-pair.js'
 import { MAX_RECORD_BYTES, SecureChannel } from './secure-channel.js'
 
 /** Connections whose handshake has not ended; beyond it the oldest is closed, since honest ones take milliseconds. */
@@ -21,7 +22,7 @@ const SOCKET_OPTIONS = { perMessageDeflate: false, maxPayload: MAX_RECORD_BYTES,
 
 /** WebSockets with the Noise handshake of `@hyperswarm/secret-stream` above them. */
 export function createRealNetwork(): Network {
-  return { listen, dial }
+  return { listen, dial, keyPair: keyPairFromSeed }
 }
 
 async function listen(options: ListenOptions): Promise<Listener> {

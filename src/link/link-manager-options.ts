@@ -27,7 +27,7 @@ export interface LinkManagerOptions {
   readonly owner: LinkOwner
 }
 
-/** Who uses the links: one object, called on the node's own turns, never re-entrantly from a send. */
+/** Who uses the links: one object, called on jobs of their own, in order, never from within a call of the owner's. */
 export interface LinkOwner {
   /**
    * A link to `link.remote.serverId` is open; there is never a second one to the same server at the same
@@ -50,7 +50,7 @@ export const MAX_TARGETS = 1024
 /** First wait before dialling again, doubled each time up to the maximum; the real wait is 50 to 100 % of it. */
 export const RECONNECT_MIN_MS = 200
 export const RECONNECT_MAX_MS = 10_000
-/** Wait after a refusal that a retry will not change (wrong secret, other cluster, other version, name in use). */
+/** Wait after a refusal that only an operator can change: wrong secret, other cluster, other version. */
 export const REFUSED_RETRY_MS = 30_000
 /** A link that lived this long makes the next reconnect start from the minimum again. */
 export const STABLE_LINK_MS = 5_000
@@ -59,9 +59,5 @@ export const HANDSHAKE_TIMEOUT_MS = 5_000
 export const HELLO_TIMEOUT_MS = 5_000
 /** How long an old link may take to prove that it is alive when a newcomer claims its server's name. */
 export const PROBE_TIMEOUT_MS = 1_500
-/** After so long without a byte the peer is asked for a sign of life … */
-export const IDLE_PROBE_AFTER_MS = 10_000
-/** … and after so long the link is closed. Game servers stall for seconds; a false alarm costs a redial. */
-export const SILENT_LINK_MS = 30_000
 /** Shorter mesh secrets could be guessed. */
 export const MIN_SECRET_BYTES = 16

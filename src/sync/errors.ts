@@ -166,6 +166,8 @@ export type RefusalReason =
   | 'malformed-hello'
   | 'hello-timeout'
   | 'stopping'
+  /** An operator has cut the two servers apart (`LinkManager.setCut`). */
+  | 'cut'
 
 /** A link was refused during the hello, by this side or the other. */
 export class LinkRefusedError extends SiloMeshError {

@@ -20,6 +20,9 @@ const decoder = new Decoder({
 } as ConstructorParameters<typeof Decoder>[0])
 
 const UINT64_HIGH_LIMIT = 0x200000
+/** Exponent fields of a double (IEEE 754); from 2^53 on all are integers, and not safe ones. */
+const EXPONENT_OF_2_TO_53 = 1023 + 53
+const EXPONENT_OF_INFINITY = 0x7ff
 
 /**
  * Decodes one tuple that fills `bytes` exactly.
@@ -111,7 +114,7 @@ function headWidth(head: number): number {
   return 1 + (1 << (additional - 24))
 }
 
-/** Big-endian, and refused when a shorter head could have held it: one value has one encoding. */
+/** Big-endian, and refused when a shorter head could have held it. */
 function readArgument(bytes: Uint8Array, offset: number, width: number): number {
   let value = 0
   switch (width) {
@@ -149,6 +152,10 @@ function scanSimple(bytes: Uint8Array, offset: number): number {
   if (head === 0xf4 || head === 0xf5 || head === 0xf6) return offset + 1
   if (head !== 0xfb) throw new FrameError('a CBOR simple value other than false, true, null or a double')
   if (offset + 9 > bytes.length) throw new FrameError('message is cut short')
+  const exponent = ((bytes[offset + 1]! & 0x7f) << 4) | (bytes[offset + 2]! >> 4)
+  if (exponent >= EXPONENT_OF_2_TO_53 && exponent < EXPONENT_OF_INFINITY) {
+    throw new FrameError('an integer exceeds 53 bits')
+  }
   return offset + 9
 }
 
