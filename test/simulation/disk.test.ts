@@ -6,6 +6,7 @@ import { DEFAULT_DISK_PROFILE, StoredDisk } from '../../src/simulation/disk/stor
 import { Kernel } from '../../src/simulation/kernel/kernel.js'
 import { SimulatedProcess } from '../../src/simulation/kernel/process.js'
 import { DirectoryInUseError, DiskFullError, FileNotFoundError } from '../../src/sync/errors.js'
+import { diskConformance } from '../environment/disk-conformance.js'
 
 class Bench {
   readonly kernel: Kernel
@@ -48,6 +49,14 @@ class Bench {
 function bytes(text: string): Uint8Array {
   return new TextEncoder().encode(text)
 }
+
+t.test('conformance', async (t) => {
+  diskConformance(t, async () => {
+    const bench = new Bench()
+    await bench.do(bench.disk.makeDirectory('/data'))
+    return { disk: bench.disk, directory: '/data', run: (operation) => bench.do(operation) }
+  })
+})
 
 t.test('files: append, read, rename, list, remove, truncate, lock', async (t) => {
   const bench = new Bench()

@@ -1,0 +1,123 @@
+import type { DiskProfile } from '../disk/store.js'
+import { drawFaultRates, drawFaults } from '../faults/draw-faults.js'
+import type { Fault } from '../faults/fault.js'
+import { SeededRandom } from '../kernel/random.js'
+import type { NetworkProfile } from '../network/conditions.js'
+
+export type DurabilityChoice = 'sync' | 'group' | 'memory'
+
+/** Everything about a run. Drawn from its seed, so that the seed is all that must be remembered. */
+export interface RunOptions {
+  readonly seed: number
+  readonly workload: string
+  readonly names: readonly string[]
+  readonly durability: readonly DurabilityChoice[]
+  /** Servers each one dials: indices into `names`. */
+  readonly peers: readonly (readonly number[])[]
+  /** The servers start within this time, so that some join a mesh that runs already. */
+  readonly startSpreadMs: number
+  readonly safetyMs: number
+  /** Virtual time within which a healed core must have converged. */
+  readonly livenessMs: number
+  /** Servers healed in the liveness phase. The others stay as they are. */
+  readonly core: readonly number[]
+  readonly operationsPerSecond: number
+  readonly storages: number
+  readonly items: number
+  /** Share of operations that deposit; the others withdraw. */
+  readonly depositShare: number
+  readonly network: NetworkProfile
+  readonly disk: DiskProfile
+  readonly maxClockDrift: number
+  readonly maxWallOffsetMs: number
+  readonly faults: readonly Fault[]
+}
+
+/** Most servers of one run; the overlay above 16 is exercised too, but rarely, since it costs. */
+const MAX_SERVERS = 20
+
+export function drawRunOptions(seed: number, workload: string): RunOptions {
+  const random = new SeededRandom(seed).fork('options')
+  const servers = drawServerCount(random.fork('servers'))
+  const times = random.fork('times')
+  const safetyMs = times.integer(5_000, 30_000)
+  const load = random.fork('load')
+  const faultless = random.fork('weather').chance(0.04)
+  return {
+    seed,
+    workload,
+    names: Array.from({ length: servers }, (_, number) => `s${number}`),
+    durability: drawDurability(random.fork('durability'), servers),
+    peers: drawPeers(random.fork('peers'), servers),
+    startSpreadMs: times.chance(0.5) ? 0 : times.integer(0, Math.floor(safetyMs / 2)),
+    safetyMs,
+    livenessMs: 60_000,
+    core: drawCore(random.fork('core'), servers),
+    operationsPerSecond: load.pick([2, 10, 40]),
+    storages: load.integer(1, 2),
+    items: load.pick([1, 2, 5, 40]),
+    depositShare: load.pick([0.9, 0.6, 0.5]),
+    network: drawNetwork(random.fork('network')),
+    disk: drawDisk(random.fork('disk')),
+    maxClockDrift: random.fork('drift').pick([0, 0.000_1, 0.01]),
+    maxWallOffsetMs: random.fork('wall').pick([0, 100, 600_000]),
+    faults: faultless
+      ? []
+      : drawFaults(random.fork('faults'), servers, safetyMs, drawFaultRates(random.fork('rates'))),
+  }
+}
+
+function drawServerCount(random: SeededRandom): number {
+  const draw = random.uniform()
+  if (draw < 0.9) return random.integer(2, 6)
+  return draw < 0.98 ? random.integer(7, 10) : random.integer(11, MAX_SERVERS)
+}
+
+function drawDurability(random: SeededRandom, servers: number): DurabilityChoice[] {
+  const memoryShare = random.pick([0, 0, 0.3])
+  return Array.from({ length: servers }, () =>
+    random.chance(memoryShare) ? 'memory' : random.pick(['group', 'sync'] as const),
+  )
+}
+
+/** All know all, all know the first two, or each knows the one before it. */
+function drawPeers(random: SeededRandom, servers: number): number[][] {
+  const shape = random.pick(['all', 'all', 'first', 'chain'] as const)
+  return Array.from({ length: servers }, (_, number) => {
+    const others = Array.from({ length: servers }, (_, other) => other).filter((other) => other !== number)
+    if (shape === 'all') return others
+    if (shape === 'first') return others.filter((other) => other < 2)
+    return others.filter((other) => other === (number + servers - 1) % servers)
+  })
+}
+
+/** A majority or more, sometimes everyone. */
+function drawCore(random: SeededRandom, servers: number): number[] {
+  const size = random.integer(Math.min(servers, Math.floor(servers / 2) + 1), servers)
+  const numbers = Array.from({ length: servers }, (_, number) => number)
+  return random
+    .shuffle(numbers)
+    .slice(0, size)
+    .sort((left, right) => left - right)
+}
+
+function drawNetwork(random: SeededRandom): NetworkProfile {
+  const minLatencyUs = random.pick([50, 500, 10_000])
+  return {
+    minLatencyUs,
+    maxLatencyUs: minLatencyUs * random.pick([1, 5, 20]),
+    jitterUs: random.pick([20, 500, 5_000]),
+    maxJitterUs: random.pick([5_000, 300_000, 2_000_000]),
+    bandwidthBytesPerUs: random.pick([1, 100, 1_000]),
+    unacknowledgedTimeoutUs: random.pick([2_000_000, 15_000_000, 120_000_000]),
+  }
+}
+
+function drawDisk(random: SeededRandom): DiskProfile {
+  return {
+    writeUs: random.pick([10, 200]),
+    syncUs: random.pick([200, 2_000, 20_000]),
+    maxSyncUs: random.pick([10_000, 200_000, 2_000_000]),
+    losesPages: random.chance(0.3),
+  }
+}
