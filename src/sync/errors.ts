@@ -187,6 +187,18 @@ export class GapError extends SiloMeshError {
   readonly retryable = true
 }
 
+/** A watcher is too far behind: the changes it asks for are no longer kept. Read the state anew and watch from there. */
+export class RevisionCompactedError extends SiloMeshError {
+  readonly code = 'REVISION_COMPACTED'
+  readonly retryable = false
+  constructor(
+    readonly revision: number,
+    readonly compactedRevision: number,
+  ) {
+    super(`changes from revision ${revision} are gone: only those after ${compactedRevision} are kept`)
+  }
+}
+
 /** An internal invariant of docs/architecture.md does not hold: a defect in this program, never in its use. */
 export class InvariantViolation extends SiloMeshError {
   readonly code = 'INVARIANT_VIOLATED'
