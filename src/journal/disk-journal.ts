@@ -198,7 +198,9 @@ export class DiskJournal implements Journal {
   async #writeGroup(group: Group): Promise<void> {
     const chunks = group.seal(this.#segment.mark, this.#sequence)
     // The group is kept and tried again while the disk is full: its records are numbered already.
-    this.#replayBytes += await this.#retry.run(() => this.#segment.append(chunks))
+    const bytes = await this.#retry.run(() => this.#segment.append(chunks))
+    // Not `+= await`: a snapshot may have been committed meanwhile.
+    this.#replayBytes += bytes
     this.#sequence += 1
     this.#endsCleanly = false
     this.#durable = group.endPosition
@@ -289,7 +291,7 @@ export class DiskJournal implements Journal {
     this.#stopped = true
     await this.#opening?.catch(() => undefined)
     await this.#snapshot?.abort()
-    if (this.#failure === undefined && this.#durable === this.appended) await this.#markCleanStop()
+    await this.#markCleanStop()
     await closeQuietly(this.#segment)
     await this.#parts.lock.release()
     if (this.#durable === this.appended) return
@@ -300,7 +302,9 @@ export class DiskJournal implements Journal {
 
   /** Best effort: everything is durable without it. */
   async #markCleanStop(): Promise<void> {
-    if (this.#endsCleanly) return
+    if (this.#endsCleanly || this.#failure !== undefined || this.#durable < this.appended) return
+    // A next segment that was begun in vain may exist on the disk; nothing may follow here then.
+    if (this.#rotation !== undefined) return
     const stop = new Group(new FrameBuilderPool())
     await this.#segment
       .append(stop.seal(this.#segment.mark, this.#sequence, FLAG_CLEAN_STOP))

@@ -1,7 +1,7 @@
 import type { Disk } from '../environment/environment.js'
 import { DiskJournal } from './disk-journal.js'
 import { segmentName } from './file-names.js'
-import { newMark } from './header.js'
+import { HEADER_BYTES, newMark } from './header.js'
 import type { JournalOptions, OpenedJournal, RecoveryReport } from './journal.js'
 import { type Recovered, recover } from './recovery.js'
 import { Replayer } from './replayer.js'
@@ -36,7 +36,7 @@ export async function openJournal(options: JournalOptions): Promise<OpenedJourna
       lock,
       segment,
       nextSequence: recovered.nextSequence,
-      replayBytes: recovered.replayBytes,
+      replayBytes: Math.max(HEADER_BYTES, recovered.replayBytes),
       cleanStop: recovered.cleanStop,
       events: options,
     })
