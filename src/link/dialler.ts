@@ -120,8 +120,8 @@ export class Dialler {
   private note(target: Target, outcome: DialOutcome): void {
     if (outcome.kind !== 'failed' && outcome.serverId !== '') target.serverId = outcome.serverId
     if (outcome.kind === 'refused' && outcome.reason === 'self') target.self = true
-    // It may be gone again already; otherwise `linkDown` will tell.
-    else if (outcome.kind === 'linked' && this.host.isSettled(target.serverId, target.address)) return
+    // There is a link (this one, or the one this was a duplicate of); `linkDown` will tell when it is gone.
+    else if (this.host.isSettled(target.serverId, target.address)) return
     else if (outcome.kind === 'refused' && isLasting(outcome.reason)) this.wait(target, REFUSED_RETRY_MS)
     else this.retryLater(target)
   }

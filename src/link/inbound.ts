@@ -37,6 +37,7 @@ export class Inbound implements SlicedTask {
   paused = false
   private stopped = false
   private rateTimer: Timer | undefined
+  private onDelivered: (() => void) | undefined
   private readonly messageRate: TokenBucket
   private readonly byteRate: TokenBucket
 
@@ -73,9 +74,16 @@ export class Inbound implements SlicedTask {
     this.enqueue({ bytes, compressed, decompressing: false, body, fault: undefined })
   }
 
+  /** Nothing more will arrive; `done` is called once what has arrived is delivered, unless stopped before. */
+  endOfInput(done: () => void): void {
+    this.onDelivered = done
+    this.turns.request(this)
+  }
+
   /** Delivers nothing more. */
   stop(): void {
     this.stopped = true
+    this.onDelivered = undefined
     this.rateTimer?.cancel()
     this.frames = []
     this.messages = []
@@ -105,7 +113,10 @@ export class Inbound implements SlicedTask {
   /** Splits the first frame when it is ready. False when there is none (yet), or it was bad. */
   private openNextFrame(): boolean {
     const frame = this.frames[0]
-    if (frame === undefined) return false
+    if (frame === undefined) {
+      this.onDelivered?.()
+      return false
+    }
     if (frame.fault !== undefined) return this.fault(frame.fault)
     if (frame.body === undefined) return false
     this.frames.shift()

@@ -142,7 +142,8 @@ export class OpenLink implements Link {
 
   private onChannelClosed(reason: string): void {
     this.channelEnded = true
-    this.end({ reason, by: 'transport' }, false)
+    // What the peer sent before it closed, its farewell among it, still counts.
+    this.inbound.endOfInput(() => this.end({ reason, by: 'transport' }, false))
     for (const resolve of this.onChannelEnded.splice(0)) resolve()
   }
 
@@ -189,8 +190,7 @@ export class OpenLink implements Link {
     this.silenceTimer.cancel()
     this.inbound.stop()
     if (sayBye) {
-      this.outbound.sendControl(encodeMessage([BYE, byeText(reason.reason)]))
-      this.outbound.finish()
+      this.outbound.finish(encodeMessage([BYE, byeText(reason.reason)]))
     } else {
       this.outbound.discard()
     }

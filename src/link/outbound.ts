@@ -90,8 +90,8 @@ export class Outbound {
     }
   }
 
-  /** Hands everything to the channel, whatever its window, and takes nothing more. */
-  finish(): void {
+  /** Hands everything to the channel, whatever its window, with `last` at the end, and takes nothing more. */
+  finish(last: Uint8Array): void {
     if (this.closed) return
     while (this.control.length > 0) this.sendControlFrame()
     for (const frame of this.framesAhead) this.sendFrame(frame.plain, frame.messages)
@@ -99,6 +99,7 @@ export class Outbound {
       const messages = this.bulk.take(FRAME_TARGET_BYTES, MAX_MESSAGES_PER_FRAME)
       this.sendFrame(encodeFrame(messages), messages.length)
     }
+    this.sendFrame(encodeFrame([last]), 1)
     this.discard()
   }
 

@@ -118,7 +118,7 @@ t.test('the scan refuses everything outside the subset', async (t) => {
     ['cut in a float', '8208fb3ff0', /short/],
     ['missing element', '828108', /short/],
     ['something behind it', '810800', /after the end/],
-    ['too deep', '82' + '08' + '81'.repeat(MAX_DEPTH) + '00', /deeper/],
+    ['too deep', `8208${'81'.repeat(MAX_DEPTH)}00`, /deeper/],
   ]
   for (const [name, hex, message] of cases) {
     t.throws(() => decodeTuple(Buffer.from(hex, 'hex')), { code: 'FRAME_MALFORMED', message }, name)
