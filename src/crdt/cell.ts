@@ -12,6 +12,8 @@ export const CellKind = {
   register: 1,
   /** A server's own description of itself: namespace '', key = server id. */
   member: 2,
+  /** A published event, append-only: namespace '', key = event id. */
+  event: 3,
 } as const
 
 /** Highest kind number accepted; kinds unknown to this version are kept and passed on, never dropped. */
@@ -29,7 +31,7 @@ export interface CounterValue {
 }
 
 /**
- * The value of every other kind is a tuple whose first element is the wall time in ms at which the cell
+ * The value of every other kind is a tuple whose first element is the wall time in ms at which the value
  * expires, 0 for never. What follows depends on the kind and is opaque here.
  */
 export type ObjectValue = readonly [expiresAtMs: number, ...rest: WireValue[]]
@@ -48,6 +50,11 @@ export interface CounterCell extends CellHead {
 
 export interface ObjectCell extends CellHead {
   readonly value: ObjectValue
+  /**
+   * Until when (wall ms, 0 for ever) the cell must be kept after its value has expired: as long as an earlier
+   * value of it may live on elsewhere. Absent when that is no longer than the value itself.
+   */
+  readonly keepUntilMs?: number
 }
 
 export type Cell = CounterCell | ObjectCell
@@ -71,4 +78,12 @@ export interface Delta {
   readonly repair: boolean
   /** In ascending order of number. */
   readonly cells: readonly Cell[]
+  /** Spans of numbers written as one batch; none reaches beyond `to`. Ascending, disjoint. */
+  readonly batches?: readonly BatchSpan[]
 }
+
+/**
+ * Cells that were written together: whoever has one of them has all that are still current (invariant D4). A
+ * cell that is overwritten later leaves its batch; what its absence means is told by `Delta.horizon`.
+ */
+export type BatchSpan = readonly [first: number, last: number]

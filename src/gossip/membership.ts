@@ -15,7 +15,6 @@ interface ServerRecord {
   sign: LifeSign
   status: ServerStatus
   history: ArrivalHistory
-  linked: boolean
   /** When the record last gained news; a dead one is dropped some time after. */
   changedMs: number
 }
@@ -82,7 +81,7 @@ export class Membership {
     const record = this.records.get(sign.server)
     if (!record) {
       const history = new ArrivalHistory(nowMs, this.options)
-      const added: ServerRecord = { sign, status: 'unknown', history, linked: false, changedMs: nowMs }
+      const added: ServerRecord = { sign, status: 'unknown', history, changedMs: nowMs }
       this.records.set(sign.server, added)
       this.move(added, 'alive', nowMs)
       return
@@ -98,11 +97,10 @@ export class Membership {
     this.move(record, 'alive', nowMs)
   }
 
-  linkChanged(server: string, linked: boolean): void {
-    const record = this.records.get(server)
-    if (!record) return
-    if (record.linked && !linked) record.history.forgive(-this.options.acceptablePauseMs * BROKEN_LINK_HEAD_START)
-    record.linked = linked
+  /** The link to a server broke: that says more than mere silence. */
+  linkBroken(server: string): void {
+    const lessPatienceMs = this.options.acceptablePauseMs * BROKEN_LINK_HEAD_START
+    this.records.get(server)?.history.forgive(-lessPatienceMs)
   }
 
   left(server: string, nowMs: number): void {

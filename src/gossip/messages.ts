@@ -1,7 +1,14 @@
+import { MAX_PARTITION_LENGTH, MAX_REPLICA_LENGTH } from '../crdt/limits.js'
 import { FrameError } from '../sync/errors.js'
 import { MAX_SERVER_ID_LENGTH, type ReplicaId } from '../sync/identity.js'
-import { MAX_PARTITION_LENGTH, MAX_REPLICA_LENGTH } from '../crdt/limits.js'
-import { expectArray, expectBoolean, expectInteger, expectString, expectTuple, expectUint } from '../wire/expect.js'
+import {
+  expectArray,
+  expectBoolean,
+  expectInteger,
+  expectString,
+  expectTuple,
+  expectUint,
+} from '../wire/expect.js'
 import { MessageType } from '../wire/message-type.js'
 import type { WireTuple, WireValue } from '../wire/wire-value.js'
 
@@ -112,7 +119,10 @@ export function heartbeatFromTuple(tuple: WireTuple): HeartbeatMessage {
     }
   })
   const linked = expectArray(fields[2], MAX_SERVERS, 'heartbeat.linked')
-  return { signs, linked: linked.map((value) => expectString(value, MAX_SERVER_ID_LENGTH, 'heartbeat.linked')) }
+  return {
+    signs,
+    linked: linked.map((value) => expectString(value, MAX_SERVER_ID_LENGTH, 'heartbeat.linked')),
+  }
 }
 
 export function checksumsToTuple(message: ChecksumsMessage): WireTuple {

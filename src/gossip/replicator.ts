@@ -6,7 +6,6 @@ import { type ReplicaId, serverOfReplica } from '../sync/identity.js'
 import { encodeMessage } from '../wire/encode.js'
 import type { WireTuple } from '../wire/wire-value.js'
 import { Acknowledgements } from './acknowledgements.js'
-import { RecentDeltas } from './recent-deltas.js'
 import {
   type AcknowledgeMessage,
   acknowledgeToTuple,
@@ -18,6 +17,7 @@ import {
   repairRequestToTuple,
 } from './messages.js'
 import { MAX_REPAIRS_WAITING, Peer, type PeerLink } from './peer.js'
+import { RecentDeltas } from './recent-deltas.js'
 
 /** What replication asks of the node around it. */
 export interface ReplicatorPorts {
@@ -32,7 +32,9 @@ export interface ReplicatorPorts {
   /** A peer knows more of this server's own writes than it does itself: they were lost here. */
   ownWritesLost(replica: ReplicaId, number: number): void
   /** A peer has told where it is; its vector has been compared. */
-  digestHeard(server: string): void
+  digestHeard(server: string, digest: DigestMessage): void
+  /** A delta of another replica has been merged. */
+  merged(): void
   /** A server's journal holds more of this server's own writes. */
   acknowledged(): void
   /** Equal vectors, unequal state: a defect somewhere. A full exchange has been started. */
@@ -107,8 +109,11 @@ export class Replicator {
     const peer = this.randomPeer()
     if (!peer) return
     this.sendDigest(peer, { afterGap: false, wantsReply: true })
-    const partitions = this.acknowledgements.rows(this.ports.serverId, (replica) => this.isRouteTo(peer, replica))
-    if (partitions.length > 0) this.send(peer, acknowledgeToTuple({ server: this.ports.serverId, partitions }))
+    const partitions = this.acknowledgements.rows(this.ports.serverId, (replica) =>
+      this.isRouteTo(peer, replica),
+    )
+    if (partitions.length > 0)
+      this.send(peer, acknowledgeToTuple({ server: this.ports.serverId, partitions }))
   }
 
   /** Compares checksums with a random peer. */
@@ -150,7 +155,7 @@ export class Replicator {
     }
     peer.ready = true
     if (digest.wantsReply) this.sendDigest(peer, { afterGap: false, wantsReply: false })
-    this.ports.digestHeard(peer.server)
+    this.ports.digestHeard(peer.server, digest)
     this.pump(peer)
   }
 
@@ -184,6 +189,7 @@ export class Replicator {
     this.undurable.push({ position, partition: delta.partition, replica: delta.replica, to: state.known })
     if (delta.from === known) this.recent.add(delta, Uint8Array.prototype.slice.call(bytes))
     this.advanced(partition, state, peer)
+    this.ports.merged()
   }
 
   onAcknowledge(peer: Peer, message: AcknowledgeMessage): void {
@@ -206,7 +212,8 @@ export class Replicator {
       if (!partition || !peer.hosts(name)) continue
       for (const row of rows) {
         const state = partition.replica(row.replica)
-        if (!state || !isSettled(state) || state.known !== row.first || state.checksum === row.second) continue
+        if (!state || !isSettled(state) || state.known !== row.first || state.checksum === row.second)
+          continue
         this.ports.mismatch(peer.server, name, row.replica)
         this.onRepairRequest(peer, { partition: name, replica: row.replica })
         this.send(peer, repairRequestToTuple({ partition: name, replica: row.replica }))
@@ -300,7 +307,9 @@ export class Replicator {
   private sendDigest(peer: Peer, flags: { afterGap: boolean; wantsReply: boolean }): void {
     const partitions = [...this.ports.partitions.values()].map((partition) => ({
       partition: partition.name,
-      rows: partition.replicas().map(({ replica, known, horizon }) => ({ replica, first: known, second: horizon })),
+      rows: partition
+        .replicas()
+        .map(({ replica, known, horizon }) => ({ replica, first: known, second: horizon })),
     }))
     this.send(peer, digestToTuple({ ...flags, received: peer.deltasReceived, partitions }))
   }

@@ -7,6 +7,7 @@ export interface AdmissionOptions {
   readonly ownServerId: string
   readonly ownInstanceId: string
   readonly maxLinks: number
+  readonly nameOwner: (serverId: string) => Uint8Array | undefined
   /** Open links by server id; read, never changed here. */
   readonly links: ReadonlyMap<string, OpenLink>
 }
@@ -25,9 +26,10 @@ export class Admission {
   constructor(private readonly options: AdmissionOptions) {}
 
   /** Undefined: welcome. May ask an old link for a sign of life first. Never rejects. */
-  async admit(hello: Hello, claim: PendingClaim): Promise<Refusal | undefined> {
+  async admit(hello: Hello, publicKey: Uint8Array, claim: PendingClaim): Promise<Refusal | undefined> {
     const newcomer: LinkClaim = { initiatedHere: claim.initiatedHere, instanceId: hello.instanceId }
-    const refusal = this.refusalByFacts(hello) ?? (await this.refusalByOldLink(hello, newcomer))
+    const refusal =
+      this.refusalByFacts(hello, publicKey) ?? (await this.refusalByOldLink(hello, publicKey, newcomer))
     if (refusal === undefined) {
       claim.instanceId = hello.instanceId
       this.pending.set(claim, hello.serverId)
@@ -41,19 +43,24 @@ export class Admission {
   }
 
   /** Once more at the moment of opening, for what has come up since `admit`; now without waiting. */
-  atOpening(hello: Hello, initiatedHere: boolean): Refusal | undefined {
-    const refusal = this.refusalByFacts(hello)
+  atOpening(hello: Hello, publicKey: Uint8Array, initiatedHere: boolean): Refusal | undefined {
+    const refusal = this.refusalByFacts(hello, publicKey)
     const old = this.options.links.get(hello.serverId)
     if (refusal !== undefined || old === undefined) return refusal
     const decision = this.decide(old, { initiatedHere, instanceId: hello.instanceId })
     return decision === 'replace' ? undefined : duplicate(old, hello)
   }
 
-  private refusalByFacts(hello: Hello): Refusal | undefined {
+  private refusalByFacts(hello: Hello, publicKey: Uint8Array): Refusal | undefined {
     const { ownServerId, ownInstanceId, links, maxLinks } = this.options
     if (hello.instanceId === ownInstanceId) return { reason: 'self', detail: 'this is the same process' }
     if (hello.serverId === ownServerId) {
       return { reason: 'name-in-use', detail: `there are two servers named '${ownServerId}'` }
+    }
+    const owner = this.options.nameOwner(hello.serverId)
+    if (owner !== undefined && !sameBytes(owner, publicKey)) {
+      const detail = `the name '${hello.serverId}' belongs to a server with another key`
+      return { reason: 'name-in-use', detail }
     }
     if (this.stopping) return { reason: 'stopping', detail: 'the server is stopping' }
     if (this.cut.has(hello.serverId)) return { reason: 'cut', detail: 'cut by an operator' }
@@ -63,7 +70,11 @@ export class Admission {
     return undefined
   }
 
-  private async refusalByOldLink(hello: Hello, newcomer: LinkClaim): Promise<Refusal | undefined> {
+  private async refusalByOldLink(
+    hello: Hello,
+    publicKey: Uint8Array,
+    newcomer: LinkClaim,
+  ): Promise<Refusal | undefined> {
     const { links, ownServerId } = this.options
     if (!isPreferred(newcomer, ownServerId, hello.serverId) && this.hasBetterPending(hello)) {
       return { reason: 'duplicate-link', detail: 'the other direction is about to open' }
@@ -75,7 +86,7 @@ export class Admission {
       if (decision === 'keep' || (await old.probe(PROBE_TIMEOUT_MS))) return duplicate(old, hello)
       old.close('no answer while a newcomer claims its place')
     }
-    return this.refusalByFacts(hello)
+    return this.refusalByFacts(hello, publicKey)
   }
 
   private hasBetterPending(hello: Hello): boolean {
@@ -98,4 +109,8 @@ function duplicate(old: OpenLink, newcomer: Hello): Refusal {
   }
   const detail = `another running server has the name '${newcomer.serverId}': was a data directory copied?`
   return { reason: 'name-in-use', detail }
+}
+
+function sameBytes(left: Uint8Array, right: Uint8Array): boolean {
+  return left.length === right.length && left.every((byte, position) => byte === right[position])
 }

@@ -24,6 +24,8 @@ export interface LinkManagerOptions {
   readonly compression?: boolean
   /** Default `MAX_LINKS`. */
   readonly maxLinks?: number
+  /** The public key to which a server id belongs, as far as known; another key under that id is refused. */
+  readonly nameOwner?: (serverId: string) => Uint8Array | undefined
   readonly owner: LinkOwner
 }
 

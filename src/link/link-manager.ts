@@ -67,6 +67,7 @@ export class LinkManager {
       ownServerId: options.serverId,
       ownInstanceId: this.instanceId,
       maxLinks: options.maxLinks ?? MAX_LINKS,
+      nameOwner: (serverId) => options.nameOwner?.(serverId),
       links: this.open,
     })
   }
@@ -161,7 +162,7 @@ export class LinkManager {
       ownPublicKey: keyPair.publicKey,
       hello: this.hello(),
       scheduler: environment.scheduler,
-      admit: (hello) => this.admission.admit(hello, claim),
+      admit: (hello) => this.admission.admit(hello, channel.remotePublicKey, claim),
       done: (outcome) => {
         pending.over = true
         if (pending.greeting !== undefined) this.greetings.delete(pending.greeting)
@@ -213,7 +214,7 @@ export class LinkManager {
     version: number,
     report: (outcome: DialOutcome) => void,
   ): ChannelHandler {
-    const refusal = this.admission.atOpening(hello, channel.initiator)
+    const refusal = this.admission.atOpening(hello, channel.remotePublicKey, channel.initiator)
     const link = new OpenLink({
       channel,
       remote: {

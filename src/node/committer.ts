@@ -83,6 +83,11 @@ export class Committer {
     return this.holding
   }
 
+  /** A group commit of own writes is under way. */
+  get isFlying(): boolean {
+    return this.flight !== undefined
+  }
+
   get isIdle(): boolean {
     if (this.flight) return false
     for (const partition of this.ports.partitions.values()) if (!partition.own.isEmpty) return false
@@ -182,7 +187,9 @@ export class Committer {
   private requeueHeld(): void {
     const waiting = this.held.filter(({ generation }) => !this.requeued.has(generation))
     for (const partition of new Set(waiting.map((held) => held.partition))) {
-      const generations = waiting.filter((held) => held.partition === partition).map((held) => held.generation)
+      const generations = waiting
+        .filter((held) => held.partition === partition)
+        .map((held) => held.generation)
       partition.own.requeue(generations)
       for (const generation of generations) this.requeued.add(generation)
     }

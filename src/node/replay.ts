@@ -1,5 +1,5 @@
 import { deltaFromTuple } from '../crdt/delta-codec.js'
-import { Partition } from '../crdt/partition.js'
+import type { Partition } from '../crdt/partition.js'
 import { InvariantViolation } from '../sync/errors.js'
 import { MessageType } from '../wire/message-type.js'
 import { decodeTuple, messageTypeOf } from '../wire/safe-cbor.js'
@@ -34,7 +34,8 @@ export class Replay {
       case MessageType.delta: {
         const delta = deltaFromTuple(tuple)
         const outcome = this.partition(delta.partition).merge(delta)
-        if (outcome === 'gap') throw new InvariantViolation('J2', `journal jumps to ${delta.replica} ${delta.from}`)
+        if (outcome === 'gap')
+          throw new InvariantViolation('J2', `journal jumps to ${delta.replica} ${delta.from}`)
         return
       }
       case MessageType.incarnation:
@@ -47,7 +48,8 @@ export class Replay {
         const { partition, records } = numberedFromTuple(tuple)
         for (let count = 0; count < records; count++) {
           const oldest = this.unnumbered.findIndex((writes) => writes.partition === partition)
-          if (oldest < 0) throw new InvariantViolation('J2', `no unnumbered writes left in partition "${partition}"`)
+          if (oldest < 0)
+            throw new InvariantViolation('J2', `no unnumbered writes left in partition "${partition}"`)
           this.unnumbered.splice(oldest, 1)
         }
         return

@@ -3,7 +3,12 @@ import { DELTA_BYTES } from '../crdt/limits.js'
 import type { Partition } from '../crdt/partition.js'
 import type { Journal, SnapshotWriter } from '../journal/journal.js'
 import { encodeMessage } from '../wire/encode.js'
-import { type Incarnation, incarnationToTuple, type UnnumberedWrites, unnumberedToTuple } from './journal-records.js'
+import {
+  type Incarnation,
+  incarnationToTuple,
+  type UnnumberedWrites,
+  unnumberedToTuple,
+} from './journal-records.js'
 
 /** A snapshot is due when a restart would replay more than this, and more than twice the state itself. */
 export const SNAPSHOT_MIN_BYTES = 32 * 1024 * 1024
@@ -24,10 +29,13 @@ export interface SnapshotSource {
  */
 export async function writeSnapshot(source: SnapshotSource): Promise<number> {
   const opening = source.journal.beginSnapshot()
+  const before = source.journal.appended
   const unnumbered = source.unnumberedWrites()
   const incarnation = source.incarnation()
   const writer = await opening
   try {
+    // Own writes enter the state only when durable; those in the segments replaced here must be in it first.
+    await source.journal.whenDurable(before)
     return await writeState(source, writer, [
       encodeMessage(incarnationToTuple(incarnation)),
       ...unnumbered.map((writes) => encodeMessage(unnumberedToTuple(writes))),
@@ -38,7 +46,11 @@ export async function writeSnapshot(source: SnapshotSource): Promise<number> {
   }
 }
 
-async function writeState(source: SnapshotSource, writer: SnapshotWriter, head: Uint8Array[]): Promise<number> {
+async function writeState(
+  source: SnapshotSource,
+  writer: SnapshotWriter,
+  head: Uint8Array[],
+): Promise<number> {
   let bytes = 0
   const write = async (records: readonly Uint8Array[]) => {
     for (const record of records) bytes += record.length

@@ -52,6 +52,6 @@ function requireWireArray(values: readonly WireValue[], depth: number): void {
 }
 
 /** `String.prototype.isWellFormed` is in every supported Node, but not yet in the ES2023 types. */
-function isWellFormed(value: string): boolean {
+export function isWellFormed(value: string): boolean {
   return (value as string & { isWellFormed(): boolean }).isWellFormed()
 }

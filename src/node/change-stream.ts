@@ -1,0 +1,54 @@
+/**
+ * Latest-value streams: what changed since the reader last looked, each key once, with its value at the time
+ * of reading. A reader that falls behind therefore costs at most one entry a key, never a growing queue.
+ */
+export class ChangeStream<Key, Value> implements AsyncIterableIterator<Value> {
+  private readonly changed = new Set<Key>()
+  private wake: (() => void) | undefined
+  private ended = false
+
+  constructor(
+    private readonly read: (key: Key) => Value,
+    private readonly onEnd: (stream: ChangeStream<Key, Value>) => void,
+    signal: AbortSignal | undefined,
+  ) {
+    if (signal?.aborted) this.end()
+    else signal?.addEventListener('abort', () => this.end(), { once: true })
+  }
+
+  push(key: Key): void {
+    if (this.ended) return
+    this.changed.add(key)
+    this.wake?.()
+  }
+
+  end(): void {
+    if (this.ended) return
+    this.ended = true
+    this.changed.clear()
+    this.wake?.()
+    this.onEnd(this)
+  }
+
+  async next(): Promise<IteratorResult<Value>> {
+    while (this.changed.size === 0) {
+      if (this.ended) return { done: true, value: undefined }
+      await new Promise<void>((resolve) => {
+        this.wake = resolve
+      })
+      this.wake = undefined
+    }
+    const key = this.changed.values().next().value as Key
+    this.changed.delete(key)
+    return { done: false, value: this.read(key) }
+  }
+
+  async return(): Promise<IteratorResult<Value>> {
+    this.end()
+    return { done: true, value: undefined }
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+}

@@ -1,0 +1,155 @@
+import * as v from 'valibot'
+import type { Environment } from '../environment/environment.js'
+import { MIN_SECRET_BYTES } from '../link/link-manager-options.js'
+import { checkClusterId, checkServerId, checkWorldId } from '../sync/checks.js'
+import { ConfigError } from '../sync/errors.js'
+import { type Logger, silentLogger } from '../sync/logger.js'
+
+/** How durable a write is when its promise resolves, and when it may leave the server. */
+export type Durability = 'sync' | 'group' | 'memory'
+
+export interface MeshNodeOptions {
+  /** Name of the mesh; servers of another one are refused. */
+  readonly clusterId: string
+  /** Lasting name of this server, unique in the mesh. */
+  readonly serverId: string
+  /** The mesh secret, at least 16 bytes; every server of the mesh has the same. Either this … */
+  readonly secret?: Uint8Array
+  /** … or a file that holds it as text (hex or base64url). */
+  readonly secretFile?: string
+  /** Where journal, snapshots and the server's key live. Left out: memory only. */
+  readonly dataDir?: string
+  /** Left out: this server only dials. Port 0 picks a free one. */
+  readonly listen?: { readonly host: string; readonly port: number }
+  /** What others should dial (`ws://host:port`), where it differs from `listen`. */
+  readonly advertise?: string
+  /** Addresses to begin with (`ws://host:port`); further ones are learned from the mesh. */
+  readonly peers?: readonly string[]
+  /** Worlds whose partitions this server hosts, beside the shared one. */
+  readonly worlds?: readonly string[]
+  /**
+   * 'group' (default with a dataDir): `durable` resolves after the group commit, a few milliseconds at most.
+   * 'sync': the same, and the awaiting forms of write calls wait for it. 'memory': no disk.
+   */
+  readonly durability?: Durability
+  /** Anti-entropy with a random peer this often; default 1,000. Lower: faster repair, more traffic. */
+  readonly syncIntervalMs?: number
+  /** Life signs this often; default 1,000. Failure detection takes a handful of these. */
+  readonly heartbeatIntervalMs?: number
+  /** Checksums are compared with a random peer this often; default 60,000. */
+  readonly checksumIntervalMs?: number
+  /** A silence that is normal for this network of game servers; default 2,000. */
+  readonly acceptablePauseMs?: number
+  /** How long a restarted server waits for the rest of its peers once it has met one; default 2,000. */
+  readonly rejoinGraceMs?: number
+  /** How long published events and expired shared state are kept; default one hour. */
+  readonly retentionMs?: number
+  /** Compress large frames; default true. */
+  readonly compression?: boolean
+  /** Gets what the node logs; default silent. A pino logger fits. */
+  readonly logger?: Logger
+  /** Time, randomness, network and disk; default the real ones. The simulator passes its own. */
+  readonly environment?: Environment
+}
+
+/** Options with every default in place. */
+export interface NodeConfig {
+  readonly clusterId: string
+  readonly serverId: string
+  readonly secret: Uint8Array | undefined
+  readonly secretFile: string | undefined
+  readonly dataDir: string | undefined
+  readonly listen: { readonly host: string; readonly port: number } | undefined
+  readonly advertise: string | undefined
+  readonly peers: readonly string[]
+  readonly worlds: readonly string[]
+  readonly durability: Durability
+  readonly syncIntervalMs: number
+  readonly heartbeatIntervalMs: number
+  readonly checksumIntervalMs: number
+  readonly acceptablePauseMs: number
+  readonly rejoinGraceMs: number
+  readonly retentionMs: number
+  readonly compression: boolean
+  readonly logger: Logger
+}
+
+const MAX_INTERVAL_MS = 24 * 60 * 60 * 1000
+const MAX_PEERS = 256
+const MAX_WORLDS = 256
+
+const milliseconds = (min: number) =>
+  v.pipe(v.number(), v.integer(), v.minValue(min), v.maxValue(MAX_INTERVAL_MS))
+const address = v.pipe(v.string(), v.regex(/^ws:\/\/[^\s/]+:\d{1,5}\/?$/, 'must look like ws://host:port'))
+
+const schema = v.strictObject({
+  clusterId: v.string(),
+  serverId: v.string(),
+  secret: v.optional(v.instance(Uint8Array)),
+  secretFile: v.optional(v.pipe(v.string(), v.nonEmpty())),
+  dataDir: v.optional(v.pipe(v.string(), v.nonEmpty())),
+  listen: v.optional(
+    v.strictObject({
+      host: v.pipe(v.string(), v.nonEmpty()),
+      port: v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(65_535)),
+    }),
+  ),
+  advertise: v.optional(address),
+  peers: v.optional(v.pipe(v.array(address), v.maxLength(MAX_PEERS)), []),
+  worlds: v.optional(v.pipe(v.array(v.string()), v.maxLength(MAX_WORLDS)), []),
+  durability: v.optional(v.picklist(['sync', 'group', 'memory'])),
+  syncIntervalMs: v.optional(milliseconds(50), 1_000),
+  heartbeatIntervalMs: v.optional(milliseconds(50), 1_000),
+  checksumIntervalMs: v.optional(milliseconds(100), 60_000),
+  acceptablePauseMs: v.optional(milliseconds(0), 2_000),
+  rejoinGraceMs: v.optional(milliseconds(0), 2_000),
+  retentionMs: v.optional(milliseconds(1_000), 3_600_000),
+  compression: v.optional(v.boolean(), true),
+  logger: v.optional(
+    v.custom<Logger>((value) => typeof value === 'object' && value !== null),
+    silentLogger,
+  ),
+  environment: v.optional(v.custom<Environment>((value) => typeof value === 'object' && value !== null)),
+})
+
+/** Checks options and fills in defaults. @throws ConfigError that names the field. */
+export function checkOptions(options: MeshNodeOptions): NodeConfig {
+  const result = v.safeParse(schema, options)
+  if (!result.success) {
+    const [issue] = result.issues
+    const path = issue.path?.map(({ key }) => String(key)).join('.') ?? 'options'
+    throw new ConfigError(`${path}: ${issue.message}`)
+  }
+  const output = result.output
+  checkNames(output.clusterId, output.serverId, output.worlds)
+  if ((output.secret === undefined) === (output.secretFile === undefined)) {
+    throw new ConfigError('exactly one of secret and secretFile is needed')
+  }
+  if (output.secret && output.secret.length < MIN_SECRET_BYTES) {
+    throw new ConfigError(`secret: at least ${MIN_SECRET_BYTES} bytes, got ${output.secret.length}`)
+  }
+  const durability = output.durability ?? (output.dataDir === undefined ? 'memory' : 'group')
+  if ((durability === 'memory') !== (output.dataDir === undefined)) {
+    throw new ConfigError("dataDir goes with durability 'sync' or 'group', and 'memory' goes without one")
+  }
+  const { environment: _, ...rest } = output
+  return {
+    ...rest,
+    durability,
+    secret: output.secret,
+    secretFile: output.secretFile,
+    dataDir: output.dataDir,
+    listen: output.listen,
+    advertise: output.advertise,
+  }
+}
+
+function checkNames(clusterId: string, serverId: string, worlds: readonly string[]): void {
+  try {
+    checkClusterId(clusterId)
+    checkServerId(serverId)
+    for (const world of worlds) checkWorldId(world)
+  } catch (error) {
+    throw new ConfigError((error as Error).message, { cause: error })
+  }
+}

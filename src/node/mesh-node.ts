@@ -1,0 +1,221 @@
+import { CellKind } from '../crdt/cell.js'
+import type { Partition } from '../crdt/partition.js'
+import type { Environment } from '../environment/environment.js'
+import { createRealEnvironment } from '../environment/real-environment.js'
+import { checkStorageId, checkWorldId } from '../sync/checks.js'
+import type { ConsistencyLevel } from '../sync/consistency.js'
+import { CONSISTENCY_LEVELS } from '../sync/consistency.js'
+import { InvalidArgumentError } from '../sync/errors.js'
+import type { SyncEvent } from '../sync/event.js'
+import type { ServerIdentity } from '../sync/identity.js'
+import { checkOptions, type MeshNodeOptions, type NodeConfig } from './config.js'
+import { EventStream } from './event-stream.js'
+import { NodeCore } from './node-core.js'
+import type { NodeEvents } from './node-events.js'
+import { partitionOfWorld, SHARED_PARTITION, worldOfPartition } from './partitions.js'
+import type { PublishOptions } from './publications.js'
+import type { Receipt } from './receipt.js'
+import type { MemberStatus, NodeStatus } from './status.js'
+import { Storage } from './storage.js'
+
+export interface StateOptions {
+  /** After so long the value reads as absent everywhere. Left out: it stays. */
+  readonly timeToLiveMs?: number
+}
+
+/**
+ * A node of the mesh, embedded in a game server.
+ *
+ * Everything written through it is applied here at once and journalled in a group commit; it spreads to the
+ * other servers by itself. With a `dataDir` all of it survives a crash from the moment `receipt.durable`
+ * resolves; without one it survives as long as some server that received it lives.
+ */
+export class MeshNode implements AsyncDisposable {
+  private readonly storages = new Map<string, Storage>()
+  private readonly streams = new Set<EventStream<SyncEvent>>()
+
+  private constructor(
+    private readonly config: NodeConfig,
+    private readonly core: NodeCore,
+  ) {
+    core.on('event', (event) => {
+      for (const stream of this.streams) stream.push(event)
+    })
+    core.onEntryChanged = (partition, entry) => this.entryChanged(partition, entry)
+  }
+
+  /**
+   * Starts a node: takes the data directory, replays the journal, listens, begins to dial. It resolves as soon
+   * as the node can be used; it does not wait for peers (see `ready`).
+   * @throws ConfigError, DirectoryInUseError, JournalDamagedError, AddressInUseError, DiskError
+   */
+  static async start(options: MeshNodeOptions): Promise<MeshNode> {
+    const config = checkOptions(options)
+    const environment: Environment = options.environment ?? createRealEnvironment()
+    const core = await NodeCore.open(config, environment)
+    const node = new MeshNode(config, core)
+    try {
+      await core.connect()
+    } catch (error) {
+      await core.stop()
+      throw error
+    }
+    return node
+  }
+
+  get identity(): ServerIdentity {
+    const address = this.core.listenAddress
+    const url = address === '' ? undefined : new URL(address)
+    return {
+      serverId: this.config.serverId,
+      clusterId: this.config.clusterId,
+      hostname: url?.hostname ?? '',
+      port: Number(url?.port ?? 0),
+    }
+  }
+
+  /** `ws://host:port` where others may dial this server; '' when it only dials. */
+  get address(): string {
+    return this.core.listenAddress
+  }
+
+  /**
+   * Resolves when this server has caught up with the first peer it met, or at once when it has no peers to
+   * wait for. Rejects with NotRunningError when the node stops before.
+   */
+  get ready(): Promise<void> {
+    return this.core.ready
+  }
+
+  /**
+   * A storage by its id; made by its first deposit. With `world`, it lives in that world's partition, which
+   * only servers hosting the world have.
+   * @throws InvalidArgumentError for a malformed id, or a world that this server does not host
+   */
+  storage(id: string, options: { readonly world?: string } = {}): Storage {
+    checkStorageId(id)
+    requireKnownOptions(options, ['world'])
+    const { world } = options
+    const name = world === undefined ? SHARED_PARTITION : partitionOfWorld(checkWorldId(world))
+    const partition = this.core.partition(name)
+    if (!partition) throw new InvalidArgumentError(`world ${world} is not among this server's worlds`)
+    const key = `${name}\n${id}`
+    let storage = this.storages.get(key)
+    if (!storage) {
+      storage = new Storage(id, world, partition, this.core)
+      this.storages.set(key, storage)
+    }
+    return storage
+  }
+
+  /** Ids of the storages that hold or have held something, with the world of each. */
+  storageIds(): { id: string; world: string | undefined }[] {
+    const ids: { id: string; world: string | undefined }[] = []
+    for (const partition of this.core.partitions()) {
+      for (const { kind, name, entries } of partition.table.namespaces.values()) {
+        if (kind === CellKind.counter && entries.size > 0)
+          ids.push({ id: name, world: worldOfPartition(partition.name) })
+      }
+    }
+    return ids
+  }
+
+  /** Sets a small shared value (last writer wins); undefined removes it. @throws InvalidArgumentError */
+  setState(key: string, value: Uint8Array | undefined, options: StateOptions = {}): Receipt {
+    requireKnownOptions(options, ['timeToLiveMs'])
+    return this.core.state.set(key, value, options.timeToLiveMs)
+  }
+
+  /** The value as this server sees it; undefined when absent, removed or expired. */
+  getState(key: string): Uint8Array | undefined {
+    return this.core.state.get(key)
+  }
+
+  /**
+   * Publishes an event to all servers, kept for `retentionMs`. Delivered here at once, elsewhere when it is
+   * durable here. @throws InvalidArgumentError
+   */
+  publish(options: PublishOptions): { event: SyncEvent; receipt: Receipt } {
+    requireKnownOptions(options, ['type', 'entityType', 'entityId', 'payload'])
+    return this.core.publications.publish(options)
+  }
+
+  /**
+   * Events from now on: published ones from every server, and SERVER_JOIN and SERVER_LEAVE as seen here. Ends
+   * with `signal`, with the node, or when the loop is left; throws OverloadedError when the reader leaves too
+   * many waiting.
+   */
+  events(options: { readonly signal?: AbortSignal } = {}): AsyncIterableIterator<SyncEvent> {
+    requireKnownOptions(options, ['signal'])
+    const stream = new EventStream<SyncEvent>((ended) => this.streams.delete(ended), options.signal)
+    this.streams.add(stream)
+    return stream
+  }
+
+  on<Name extends keyof NodeEvents>(name: Name, listener: (...args: NodeEvents[Name]) => void): this {
+    this.core.on(name, listener)
+    return this
+  }
+
+  off<Name extends keyof NodeEvents>(name: Name, listener: (...args: NodeEvents[Name]) => void): this {
+    this.core.off(name, listener)
+    return this
+  }
+
+  /** All servers of the mesh that this one knows of, itself included. */
+  members(): MemberStatus[] {
+    return this.core.members()
+  }
+
+  status(): NodeStatus {
+    return this.core.status()
+  }
+
+  /** Waits until everything written so far has reached the level. @throws as `Receipt.reached` */
+  async flush(
+    level: ConsistencyLevel = 'LOCAL',
+    options: { timeoutMs?: number; signal?: AbortSignal } = {},
+  ): Promise<void> {
+    if (!CONSISTENCY_LEVELS.includes(level))
+      throw new InvalidArgumentError(`no consistency level ${String(level)}`)
+    requireKnownOptions(options, ['timeoutMs', 'signal'])
+    await this.core.flush(level, options)
+  }
+
+  /**
+   * For chaos scripts and drills: closes and refuses links with these servers until called again without
+   * them. An empty set heals. @throws InvalidArgumentError
+   */
+  setCut(serverIds: Iterable<string>): void {
+    this.core.setCut(new Set(serverIds))
+  }
+
+  /**
+   * Stops: takes no more writes, makes all that were taken durable, tells the peers, closes links and files.
+   * With `depart` the server also leaves the membership, so that quorums no longer count it. Idempotent.
+   */
+  async stop(options: { readonly depart?: boolean } = {}): Promise<void> {
+    requireKnownOptions(options, ['depart'])
+    await this.core.stop(options.depart ?? false)
+    for (const storage of this.storages.values()) storage.end()
+    for (const stream of [...this.streams]) stream.end()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop()
+  }
+
+  private entryChanged(partition: Partition, entry: number): void {
+    const { name } = partition.table.namespaceOf(entry)
+    this.storages.get(`${partition.name}\n${name}`)?.changed(entry)
+  }
+}
+
+function requireKnownOptions(options: object, known: readonly string[]): void {
+  if (typeof options !== 'object' || options === null)
+    throw new InvalidArgumentError('options: an object expected')
+  for (const name of Object.keys(options)) {
+    if (!known.includes(name))
+      throw new InvalidArgumentError(`unknown option ${name}; known: ${known.join(', ')}`)
+  }
+}

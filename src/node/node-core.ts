@@ -1,0 +1,418 @@
+import { CellKind } from '../crdt/cell.js'
+import type { Partition } from '../crdt/partition.js'
+import type { Environment, KeyPair, Timer } from '../environment/environment.js'
+import { uuidV7 } from '../environment/uuid.js'
+import type { StatusChange } from '../gossip/membership.js'
+import type { ReplicatorPorts } from '../gossip/replicator.js'
+import type { JournalStatus } from '../journal/journal.js'
+import type { Link, LinkDownReason, LinkHandler } from '../link/link.js'
+import { LinkManager } from '../link/link-manager.js'
+import { MIN_SECRET_BYTES } from '../link/link-manager-options.js'
+import type { ConsistencyLevel } from '../sync/consistency.js'
+import { NotRunningError, type RefusalReason, type SiloMeshError } from '../sync/errors.js'
+import type { SyncEvent } from '../sync/event.js'
+import { VERSION } from '../version.js'
+import type { EncodedDelta } from './committer.js'
+import type { NodeConfig } from './config.js'
+import { DurableState, type DurableStateOwner } from './durable-state.js'
+import { GossipDriver } from './gossip-driver.js'
+import { LevelWaiters, type ReachOptions } from './levels.js'
+import { type MemberCard, MemberDirectory, memberToValue } from './members.js'
+import { NodeEmitter, type NodeEvents } from './node-events.js'
+import { Publications } from './publications.js'
+import { Rejoin } from './rejoin.js'
+import { loadServerKey, readSecretFile } from './server-key.js'
+import { SharedState } from './shared-state.js'
+import { describeMembers, describeNode, type MemberStatus, type NodeStatus } from './status.js'
+import type { StorageHost } from './storage.js'
+import { Milestone, type WriteGroup } from './write-group.js'
+
+/** How long a stopping node waits for its departure to reach a peer. */
+const DEPART_TIMEOUT_MS = 2_000
+
+/**
+ * The rooms of a node put together: durable state below, gossip and links beside it. `MeshNode` is its face.
+ */
+export class NodeCore implements StorageHost, DurableStateOwner {
+  onEntryChanged: (partition: Partition, entry: number) => void = () => undefined
+  readonly state: SharedState
+  readonly publications: Publications
+  private readonly emitter: NodeEmitter
+  private readonly gossip: GossipDriver
+  private readonly directory: MemberDirectory
+  private readonly waiters: LevelWaiters
+  private readonly rejoin: Rejoin
+  private readonly links: LinkManager
+  private readonly readiness = new Milestone<undefined>()
+  private readonly startedMs: number
+  private readonly startedWallMs: number
+  private targetsDue: Timer | undefined
+  private changingIncarnation = false
+  private stopping: Promise<void> | undefined
+
+  private constructor(
+    private readonly config: NodeConfig,
+    private readonly environment: Environment,
+    private readonly durables: DurableState,
+    private readonly keyPair: KeyPair,
+    secret: Uint8Array,
+  ) {
+    const { clock, scheduler } = environment
+    const { shared } = durables.partitions
+    this.startedMs = clock.monotonicMs()
+    this.startedWallMs = Math.floor(clock.wallMs())
+    this.emitter = new NodeEmitter((event, error) =>
+      config.logger.error({ event, error }, 'a listener threw'),
+    )
+    this.directory = new MemberDirectory(shared, (serverId, error) =>
+      config.logger.warn({ serverId, error }, 'a member cell cannot be read'),
+    )
+    this.gossip = new GossipDriver({
+      environment,
+      ports: this.replicatorPorts(),
+      incarnation: durables.incarnation,
+      syncIntervalMs: config.syncIntervalMs,
+      heartbeatIntervalMs: config.heartbeatIntervalMs,
+      checksumIntervalMs: config.checksumIntervalMs,
+      acceptablePauseMs: config.acceptablePauseMs,
+      onStatusChange: (change) => this.statusChanged(change),
+      onHousekeeping: () => this.removeExpired(),
+    })
+    const { acknowledgements } = this.gossip.replicator
+    this.waiters = new LevelWaiters(config.serverId, acknowledgements, () => this.knownServers(), scheduler)
+    this.rejoin = new Rejoin({
+      partitions: durables.partitions.byName,
+      scheduler,
+      graceMs: config.rejoinGraceMs,
+      otherServers: () => this.knownServers().filter((server) => server !== config.serverId),
+      hasPeers: config.peers.length > 0,
+      onVerified: () => durables.committer.openNumbering(),
+      onReady: () => this.readiness.reach(undefined),
+    })
+    this.links = new LinkManager({
+      environment,
+      logger: config.logger,
+      keyPair,
+      secret,
+      clusterId: config.clusterId,
+      serverId: config.serverId,
+      replicaId: () => durables.incarnation.replica,
+      ...(config.listen && { listen: config.listen }),
+      ...(config.advertise !== undefined && { advertisedAddress: config.advertise }),
+      compression: config.compression,
+      nameOwner: (serverId) => this.nameOwner(serverId),
+      owner: {
+        linkUp: (link) => this.linkUp(link),
+        linkDown: (link, reason) => this.linkDown(link, reason),
+        refused: (peer, reason, detail, by) => this.linkRefused(peer, reason, detail, by),
+      },
+    })
+    this.state = new SharedState(shared, clock, this)
+    const { serverId, retentionMs, logger } = config
+    const deliver = (event: SyncEvent) => this.emitter.emit('event', event)
+    this.publications = new Publications({
+      environment,
+      logger,
+      serverId,
+      shared,
+      retentionMs,
+      host: this,
+      deliver,
+    })
+    durables.serve(this)
+  }
+
+  /** @throws ConfigError, DirectoryInUseError, JournalDamagedError, DiskError */
+  static async open(config: NodeConfig, environment: Environment): Promise<NodeCore> {
+    const secret =
+      config.secret ?? (await readSecretFile(environment.disk, config.secretFile!, MIN_SECRET_BYTES))
+    const durables = await DurableState.open(config, environment)
+    try {
+      const keyPair = await loadServerKey(environment, config.dataDir)
+      return new NodeCore(config, environment, durables, keyPair, secret)
+    } catch (error) {
+      await durables.close()
+      throw error
+    }
+  }
+
+  /** @throws AddressInUseError */
+  async connect(): Promise<void> {
+    this.rejoin.start()
+    await this.links.start()
+    this.writeMemberCard(false)
+    this.updateTargets()
+    this.gossip.start()
+  }
+
+  get listenAddress(): string {
+    return this.links.listenAddress
+  }
+
+  get ready(): Promise<void> {
+    return this.readiness.wait()
+  }
+
+  on<Name extends keyof NodeEvents>(name: Name, listener: (...args: NodeEvents[Name]) => void): void {
+    this.emitter.on(name, listener)
+  }
+
+  off<Name extends keyof NodeEvents>(name: Name, listener: (...args: NodeEvents[Name]) => void): void {
+    this.emitter.off(name, listener)
+  }
+
+  partition(name: string): Partition | undefined {
+    return this.durables.partitions.byName.get(name)
+  }
+
+  partitions(): IterableIterator<Partition> {
+    return this.durables.partitions.byName.values()
+  }
+
+  requireWritable(): void {
+    if (this.stopping) throw new NotRunningError('the node is stopping')
+    this.durables.requireWritable()
+  }
+
+  groupOf(partition: Partition): WriteGroup {
+    return this.durables.groupOf(partition)
+  }
+
+  async reached(group: WriteGroup, level: ConsistencyLevel, options: ReachOptions): Promise<void> {
+    await group.durable.wait()
+    if (level === 'LOCAL' || level === 'EVENTUAL') return
+    await this.waiters.reach(group.numbered, level, options)
+  }
+
+  async flush(level: ConsistencyLevel, options: ReachOptions): Promise<void> {
+    this.requireWritable()
+    const groups = [...this.partitions()]
+      .filter(({ own }) => !own.isEmpty)
+      .map((partition) => this.groupOf(partition))
+    await Promise.all(groups.map((group) => this.reached(group, level, options)))
+    await this.durables.committer.whenIdle()
+  }
+
+  setCut(servers: ReadonlySet<string>): void {
+    this.links.setCut(servers)
+  }
+
+  members(): MemberStatus[] {
+    const { config, directory, gossip, links } = this
+    return describeMembers(config.serverId, directory.all(), gossip.membership, links.links)
+  }
+
+  status(): NodeStatus {
+    return describeNode({
+      config: this.config,
+      replica: this.durables.incarnation.replica,
+      address: this.listenAddress,
+      journal: this.durables.journalStatus,
+      numberingHeld: this.durables.committer.numberingHeld,
+      links: this.links.links.size,
+      members: this.knownServers().length,
+      partitions: this.partitions(),
+      uptimeMs: this.environment.clock.monotonicMs() - this.startedMs,
+    })
+  }
+
+  stop(depart = false): Promise<void> {
+    this.stopping ??= this.shutDown(depart)
+    return this.stopping
+  }
+
+  // What the durable state tells.
+
+  entryChanged(partition: Partition, entry: number): void {
+    switch (partition.table.namespaceOf(entry).kind) {
+      case CellKind.counter:
+        this.onEntryChanged(partition, entry)
+        return
+      case CellKind.member:
+        this.directory.invalidate()
+        this.targetsDue ??= this.environment.scheduler.after(0, () => this.updateTargets())
+        return
+      case CellKind.event:
+        this.publications.arrived(entry)
+        return
+    }
+  }
+
+  committed(partition: Partition, deltas: readonly EncodedDelta[]): void {
+    this.gossip.replicator.ownAdvanced(partition, deltas)
+  }
+
+  durable(position: number): void {
+    this.gossip.replicator.durable(position)
+  }
+
+  journalStatus(status: JournalStatus, error: SiloMeshError | undefined): void {
+    if (status === 'ok') this.config.logger.info({}, 'the journal takes writes again')
+    else this.config.logger.error({ status, error }, 'the journal takes no writes')
+    this.emitter.emit('journal', { status, error })
+  }
+
+  // What gossip and links tell.
+
+  private replicatorPorts(): ReplicatorPorts {
+    const { config, durables, environment } = this
+    return {
+      serverId: config.serverId,
+      partitions: durables.partitions.byName,
+      store: (delta) => durables.store(delta),
+      ownWritesLost: (replica, number) => this.ownWritesLost(replica, number),
+      digestHeard: (server, digest) => this.rejoin.heardFrom(server, digest),
+      merged: () => this.rejoin.progressed(),
+      acknowledged: () => this.waiters.check(),
+      mismatch: (serverId, partition, replica) => {
+        config.logger.error({ serverId, partition, replica }, 'equal vectors, unequal state: full exchange')
+        this.emitter.emit('mismatch', { serverId, partition, replica })
+      },
+      soon: (task) => environment.scheduler.soon(task),
+      uniform: () => environment.random.uniform(),
+    }
+  }
+
+  private linkUp(link: Link): LinkHandler {
+    this.emitter.emit('linkUp', { serverId: link.remote.serverId, address: link.remote.remoteAddress })
+    return this.gossip.linkUp(link)
+  }
+
+  private linkDown(link: Link, { reason }: LinkDownReason): void {
+    this.gossip.linkDown(link)
+    this.emitter.emit('linkDown', { serverId: link.remote.serverId, reason })
+  }
+
+  private linkRefused(peer: string, reason: RefusalReason, detail: string, by: 'local' | 'remote'): void {
+    this.emitter.emit('linkRefused', { peer, reason, detail, by })
+  }
+
+  /** The key that owns a name, unless the name is free: nobody had it, or a memory-only server that is gone. */
+  private nameOwner(serverId: string): Uint8Array | undefined {
+    const card = this.directory.get(serverId)
+    if (!card || (card.memoryOnly && this.gossip.membership.status(serverId) !== 'alive')) return undefined
+    return card.publicKey
+  }
+
+  private statusChanged({ server, before, after }: StatusChange): void {
+    this.config.logger.info({ serverId: server, before, after }, 'server status')
+    const wasHere = before === 'alive' || before === 'suspect'
+    const isHere = after === 'alive' || after === 'suspect'
+    if (!wasHere && isHere) {
+      this.emitter.emit('serverJoin', { serverId: server })
+      this.emitServerEvent('SERVER_JOIN', server)
+    } else if (wasHere && !isHere) {
+      this.emitter.emit('serverLeave', { serverId: server, reason: after === 'left' ? 'left' : 'dead' })
+      this.emitServerEvent('SERVER_LEAVE', server)
+    }
+  }
+
+  private emitServerEvent(type: 'SERVER_JOIN' | 'SERVER_LEAVE', entityId: string): void {
+    this.emitter.emit('event', {
+      eventId: uuidV7(this.environment),
+      type,
+      entityType: 'server',
+      entityId,
+      origin: this.config.serverId,
+      timestampMs: Math.floor(this.environment.clock.wallMs()),
+      vectorClock: {},
+      payload: new Uint8Array(),
+    })
+  }
+
+  private ownWritesLost(replica: string, number: number): void {
+    if (this.changingIncarnation || this.stopping || replica !== this.durables.incarnation.replica) return
+    this.changingIncarnation = true
+    this.durables.committer.holdNumbering()
+    this.config.logger.error(
+      { replica, number },
+      'peers know writes that this server has lost: new incarnation',
+    )
+    this.durables.takeNewIncarnation().then(
+      ({ replica: after }) => {
+        this.changingIncarnation = false
+        this.gossip.membership.changeIncarnation(after)
+        this.writeMemberCard(false)
+        this.rejoin.verify()
+        this.durables.committer.openNumbering()
+        this.emitter.emit('incarnation', { replica: after, before: replica })
+      },
+      (error: unknown) => {
+        this.changingIncarnation = false
+        this.config.logger.error({ error }, 'no new incarnation could be taken')
+      },
+    )
+  }
+
+  private knownServers(): string[] {
+    const servers: string[] = []
+    for (const [server, card] of this.directory.all()) {
+      if (!card.departed || server === this.config.serverId) servers.push(server)
+    }
+    if (!this.directory.all().has(this.config.serverId)) servers.push(this.config.serverId)
+    return servers
+  }
+
+  private updateTargets(): void {
+    this.targetsDue?.cancel()
+    this.targetsDue = undefined
+    if (this.stopping) return
+    const addresses = new Set(this.config.peers)
+    for (const [server, { address, departed }] of this.directory.all()) {
+      if (server !== this.config.serverId && address !== '' && !departed) addresses.add(address)
+    }
+    this.links.setTargets([...addresses])
+    this.waiters.check()
+  }
+
+  private writeMemberCard(departed: boolean): void {
+    const { shared } = this.durables.partitions
+    const card: MemberCard = {
+      replica: this.durables.incarnation.replica,
+      address: this.listenAddress,
+      worlds: this.config.worlds,
+      version: VERSION,
+      publicKey: this.keyPair.publicKey,
+      memoryOnly: this.config.dataDir === undefined,
+      departed,
+      startedMs: this.startedWallMs,
+    }
+    const entry = shared.table.entry(shared.table.namespace(CellKind.member, ''), this.config.serverId)
+    shared.own.setObject(entry, memberToValue(card))
+    this.durables.groupOf(shared)
+    this.directory.invalidate()
+  }
+
+  private removeExpired(): void {
+    const beforeMs = this.environment.clock.wallMs() - this.config.retentionMs
+    for (const partition of this.partitions()) partition.removeExpired(beforeMs)
+  }
+
+  private async shutDown(depart: boolean): Promise<void> {
+    this.rejoin.stop()
+    this.targetsDue?.cancel()
+    if (depart || this.config.dataDir === undefined) await this.sayGoodbye()
+    this.gossip.announceLeave()
+    let failure: unknown
+    // Writes become durable and go out before the links close.
+    await this.durables.committer.whenIdle()
+    this.gossip.stop()
+    await this.links.stop()
+    await this.durables.close().catch((error: unknown) => {
+      failure = error
+    })
+    this.waiters.stop()
+    this.readiness.fail(new NotRunningError('the node stopped before it was ready'), true)
+    this.emitter.emit('stopped')
+    if (failure) throw failure
+  }
+
+  /** Leaves the membership; others should know before this server is gone. */
+  private async sayGoodbye(): Promise<void> {
+    if (this.durables.journalStatus !== 'ok') return
+    this.writeMemberCard(true)
+    if (this.links.links.size === 0 || this.durables.committer.numberingHeld) return
+    const group = this.groupOf(this.durables.partitions.shared)
+    await this.waiters.reach(group.numbered, 'ANY', { timeoutMs: DEPART_TIMEOUT_MS }).catch(() => undefined)
+  }
+}

@@ -1,0 +1,90 @@
+import type { Partition } from '../crdt/partition.js'
+import type { Membership, ServerStatus } from '../gossip/membership.js'
+import { isSettled } from '../gossip/replicator.js'
+import type { Link } from '../link/link.js'
+import type { ReplicaId } from '../sync/identity.js'
+import type { NodeConfig } from './config.js'
+import type { MemberCard } from './members.js'
+
+/** One server as this one sees it. */
+export interface MemberStatus {
+  readonly serverId: string
+  /** 'unknown': it is a member, but nothing has been heard of it since this node started. */
+  readonly status: ServerStatus
+  readonly self: boolean
+  readonly linked: boolean
+  readonly address: string
+  readonly replica: ReplicaId
+  readonly worlds: readonly string[]
+  readonly version: string
+}
+
+export interface PartitionStatus {
+  readonly partition: string
+  readonly cells: number
+  readonly entries: number
+  /** Replica → number up to which everything has been seen. */
+  readonly versionVector: Readonly<Record<ReplicaId, number>>
+  /** False while a catch-up is under way: quantities may lag behind. */
+  readonly settled: boolean
+  readonly checksum: number
+}
+
+export interface NodeStatus {
+  readonly serverId: string
+  readonly clusterId: string
+  readonly replica: ReplicaId
+  readonly address: string
+  readonly durability: string
+  readonly journal: 'ok' | 'full' | 'failed'
+  /** True after a restart until this server has heard from its peers (docs/architecture.md, invariant I2). */
+  readonly numberingHeld: boolean
+  readonly links: number
+  readonly members: number
+  readonly partitions: readonly PartitionStatus[]
+  readonly uptimeMs: number
+}
+
+export function describeMembers(
+  self: string,
+  cards: ReadonlyMap<string, MemberCard>,
+  membership: Membership,
+  links: ReadonlyMap<string, Link>,
+): MemberStatus[] {
+  const members = [...cards].map(([serverId, card]): MemberStatus => {
+    const { address, replica, worlds, version, departed } = card
+    const status = departed ? 'left' : membership.status(serverId)
+    const isSelf = serverId === self
+    return { serverId, status, self: isSelf, linked: links.has(serverId), address, replica, worlds, version }
+  })
+  return members.sort((left, right) => (left.serverId < right.serverId ? -1 : 1))
+}
+
+interface NodeFacts {
+  readonly config: NodeConfig
+  readonly replica: ReplicaId
+  readonly address: string
+  readonly journal: NodeStatus['journal']
+  readonly numberingHeld: boolean
+  readonly links: number
+  readonly members: number
+  readonly partitions: Iterable<Partition>
+  readonly uptimeMs: number
+}
+
+export function describeNode({ config, partitions, ...facts }: NodeFacts): NodeStatus {
+  const { serverId, clusterId, durability } = config
+  return { serverId, clusterId, durability, ...facts, partitions: [...partitions].map(describePartition) }
+}
+
+function describePartition(partition: Partition): PartitionStatus {
+  const states = partition.replicas().filter(({ known }) => known > 0)
+  return {
+    partition: partition.name,
+    cells: partition.table.cellCount,
+    entries: partition.table.entryCount,
+    versionVector: Object.fromEntries(states.map(({ replica, known }) => [replica, known])),
+    settled: states.every(isSettled),
+    checksum: states.reduce((sum, { checksum }) => (sum + checksum) | 0, 0),
+  }
+}

@@ -1,0 +1,8 @@
+/**
+ * How far a write must have got, or how fresh a read must be (docs/architecture.md has the table).
+ * LOCAL: durable here, as the node's `durability` says. EVENTUAL: the same; it spreads by itself.
+ * QUORUM: durable on a majority of the known servers. STRONG: durable on all known servers.
+ */
+export type ConsistencyLevel = 'LOCAL' | 'EVENTUAL' | 'QUORUM' | 'STRONG'
+
+export const CONSISTENCY_LEVELS: readonly ConsistencyLevel[] = ['LOCAL', 'EVENTUAL', 'QUORUM', 'STRONG']
