@@ -12,8 +12,8 @@ export const MAX_INBOUND_BYTES = 2 * 1024 * 1024
 export const MAX_INBOUND_FRAMES = 4096
 /** Frames decompressed ahead of their turn: each may grow to MAX_FRAME_BYTES. */
 const MAX_DECOMPRESSED_AHEAD = 3
-/** What one peer may make us work on; beyond it its messages wait. Ten times what a busy mesh sends. */
-export const MAX_MESSAGES_PER_SECOND = 100_000
+/** What one peer may make us work on; beyond it its messages wait. Many times what a busy mesh sends. */
+export const MAX_MESSAGES_PER_SECOND = 200_000
 export const MAX_BYTES_PER_SECOND = 128 * 1024 * 1024
 
 interface InboundFrame {

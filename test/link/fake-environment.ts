@@ -16,6 +16,8 @@ export class FakeWorld {
   /** Time that passes with each look at the clock: work costs something, so that slices end. */
   msPerLook = 0
   latencyMs = 1
+  /** Each direction of each channel is slower by up to this. */
+  jitterMs = 0
   readonly listeners = new Map<string, ListenOptions>()
   readonly channels: FakeChannel[] = []
   readonly dialled: string[] = []
@@ -23,8 +25,9 @@ export class FakeWorld {
   compressMs = 0
   private tasks: { atMs: number; order: number; task: () => void; cancelled: boolean }[] = []
   private order = 0
-  private seed = 7
   private nextPort = 7000
+
+  constructor(private seed = 7) {}
 
   environment(): Environment {
     return {
@@ -117,7 +120,7 @@ export class FakeWorld {
     return work()
   }
 
-  private uniform(): number {
+  uniform(): number {
     this.seed = (Math.imul(this.seed, 1664525) + 1013904223) >>> 0
     return this.seed / 2 ** 32
   }
@@ -157,6 +160,7 @@ export class FakeChannel implements Channel {
   isClosed = false
   closeReason = ''
   bufferedBytes = 0
+  private readonly latencyMs: number
   private handler: ChannelHandler | undefined
   private outbox: Uint8Array[] = []
   private inbox: Uint8Array[] = []
@@ -166,7 +170,9 @@ export class FakeChannel implements Channel {
     readonly initiator: boolean,
     readonly remotePublicKey: Uint8Array,
     readonly handshakeHash: Uint8Array,
-  ) {}
+  ) {
+    this.latencyMs = world.latencyMs + (world.jitterMs > 0 ? world.uniform() * world.jitterMs : 0)
+  }
 
   setHandler(handler: ChannelHandler): void {
     this.handler = handler
@@ -178,7 +184,7 @@ export class FakeChannel implements Channel {
     this.sent.push(message)
     this.outbox.push(message)
     this.bufferedBytes += message.length
-    this.world.schedule(this.world.latencyMs, () => this.leave())
+    this.world.schedule(this.latencyMs, () => this.leave())
   }
 
   /** Ends a stall. */
@@ -198,7 +204,7 @@ export class FakeChannel implements Channel {
 
   close(reason: string): void {
     if (this.isClosed) return
-    this.world.schedule(this.world.latencyMs, () => {
+    this.world.schedule(this.latencyMs, () => {
       this.leave()
       if (!this.dead) this.peer.end('closed by the other side')
       this.end(reason)

@@ -143,6 +143,31 @@ t.test('simultaneous dials end with one link, the one of the smaller server id',
   }
 })
 
+t.test('simultaneous dials over paths of any speed: one link, the same on both sides', async (t) => {
+  let flaps = 0
+  for (let seed = 1; seed <= 150; seed++) {
+    const world = new FakeWorld(seed)
+    world.jitterMs = 30
+    const a = await start(world, 'a')
+    const b = await start(world, 'b')
+    const [early, late] = seed % 2 === 0 ? [a, b] : [b, a]
+    early.manager.setTargets([address(late)])
+    await world.pass(world.uniform() * 60)
+    late.manager.setTargets([address(early)])
+    await world.pass(2_000)
+    const settled = a.history.length + b.history.length
+    await world.pass(60_000)
+    const [atA, atB] = [a.links.get('b'), b.links.get('a')]
+    if (!atA || !atB || atA.initiator === atB.initiator) t.fail(`seed ${seed}: ${a.history} / ${b.history}`)
+    if (a.history.length + b.history.length !== settled) t.fail(`seed ${seed}: no rest`)
+    atA?.sendControl(encodeMessage([8, seed]))
+    await world.pass(100)
+    if (b.received.length !== 1) t.fail(`seed ${seed}: the two ends are not of one link`)
+    flaps += a.history.length + b.history.length - 2
+  }
+  t.ok(flaps < 150, `${flaps} events beyond the two that are needed, in 150 pairs`)
+})
+
 t.test('a mesh of seven, all dialling all', async (t) => {
   const world = new FakeWorld()
   const servers = await Promise.all(Array.from('abcdefg', (serverId) => start(world, serverId)))
