@@ -1,6 +1,8 @@
 import { crc32 } from 'node:zlib'
 import t from 'tap'
-import { HEADER_BYTES } from '../../src/journal/header.js'
+import { READ_CHUNK_BYTES } from '../../src/journal/file-window.js'
+import { FRAME_HEADER_BYTES } from '../../src/journal/frame.js'
+import { HEADER_BYTES, newMark } from '../../src/journal/header.js'
 import { JournalDamagedError, JournalFormatError } from '../../src/sync/errors.js'
 import { decode, encode, World } from './world.js'
 
@@ -162,6 +164,32 @@ t.test('an earlier segment that ends early, even between two groups, is an error
       t.fail(`cut at ${length}`)
   t.match(await outcome(files, FIRST, first.slice(0, end)), { file: `data/${SECOND}` })
   t.type(await outcome(files, FIRST), JournalDamagedError, 'missing')
+
+  const empty = new Map(files).set(SECOND, files.get(SECOND)!.slice(0, HEADER_BYTES))
+  t.equal(await outcome(empty), '|ab', 'the next segment may be empty')
+  t.match(await outcome(empty, FIRST, first.slice(0, end)), { file: `data/${SECOND}`, offset: 24 })
+})
+
+t.test('a later write is found wherever it lies', async (t) => {
+  // The scan reads a chunk at a time: the mark of the later frame is put on every place around the border.
+  for (let shift = -2; shift <= 10; shift += 1) {
+    const world = new World()
+    await world.open()
+    const start = world.file(FIRST).length
+    const overhead = FRAME_HEADER_BYTES + 4
+    await world.run(
+      world.journal.whenDurable(world.journal.append([new Uint8Array(READ_CHUNK_BYTES - overhead - shift)])),
+    )
+    await world.appendDurable('later')
+    const bytes = world.file(FIRST).slice()
+    bytes[start + 5]! ^= 1
+    const found = await outcome(world.copy(), FIRST, bytes)
+    t.match(String(found), `intact at byte ${start + READ_CHUNK_BYTES - shift}`)
+  }
+})
+
+t.test('zeros are never a mark', async (t) => {
+  t.equal(newMark({ bytes: (length) => new Uint8Array(length), uniform: () => 0 }), 1)
 })
 
 t.test('a segment whose creation was interrupted is created again', async (t) => {

@@ -86,7 +86,7 @@ export class Storage {
   /** Number of calls that were made to fail. */
   faults = 0
   /** Asked before every call. */
-  fault: (operation: string) => Fault | undefined = () => undefined
+  fault: (operation: string, path: string) => Fault | undefined = () => undefined
   readonly uniform: Uniform
 
   constructor(uniform: Uniform) {
@@ -139,35 +139,35 @@ export class FakeDisk implements Disk {
 
   async makeDirectory(): Promise<void> {}
 
-  list(): Promise<string[]> {
-    return this.call('list', () => [...this.#storage.files.keys()].sort())
+  list(path: string): Promise<string[]> {
+    return this.call('list', path, () => [...this.#storage.files.keys()].sort())
   }
 
   openAppend(path: string): Promise<AppendFile> {
-    return this.call('openAppend', () => {
+    return this.call('openAppend', path, () => {
       const name = baseName(path)
       const { files } = this.#storage
       if (!files.has(name)) {
         const inode: Inode = { bytes: new Uint8Array(0), synced: new Uint8Array(0) }
         this.#change((directory) => directory.set(name, inode))
       }
-      return new FakeAppendFile(this, this.#storage, files.get(name)!)
+      return new FakeAppendFile(this, this.#storage, files.get(name)!, path)
     })
   }
 
   openRead(path: string): Promise<ReadFile> {
-    return this.call('openRead', () => {
+    return this.call('openRead', path, () => {
       const inode = this.#find(path)
       return {
         size: inode.bytes.length,
-        read: (offset, length) => this.call('read', () => inode.bytes.slice(offset, offset + length)),
+        read: (offset, length) => this.call('read', path, () => inode.bytes.slice(offset, offset + length)),
         close: async () => {},
       }
     })
   }
 
   rename(from: string, to: string): Promise<void> {
-    return this.call('rename', () => {
+    return this.call('rename', from, () => {
       const inode = this.#find(from)
       this.#change((directory) => {
         directory.delete(baseName(from))
@@ -177,21 +177,21 @@ export class FakeDisk implements Disk {
   }
 
   remove(path: string): Promise<void> {
-    return this.call('remove', () => {
+    return this.call('remove', path, () => {
       this.#find(path)
       this.#change((directory) => directory.delete(baseName(path)))
     })
   }
 
-  syncDirectory(): Promise<void> {
-    return this.call('syncDirectory', () => {
+  syncDirectory(path: string): Promise<void> {
+    return this.call('syncDirectory', path, () => {
       this.#storage.syncedFiles = new Map(this.#storage.files)
       this.#storage.changes = []
     })
   }
 
   lock(path: string): Promise<DiskLock> {
-    return this.call('lock', () => {
+    return this.call('lock', path, () => {
       if (this.#storage.locked) throw new DirectoryInUseError(path)
       this.#storage.locked = true
       return {
@@ -202,9 +202,9 @@ export class FakeDisk implements Disk {
     })
   }
 
-  async call<T>(operation: string, work: () => T, failed: () => void = () => {}): Promise<T> {
+  async call<T>(operation: string, path: string, work: () => T, failed: () => void = () => {}): Promise<T> {
     this.#storage.calls += 1
-    const fault = this.#storage.fault(operation)
+    const fault = this.#storage.fault(operation, path)
     await this.turn()
     if (fault !== undefined) {
       this.#storage.faults += 1
@@ -237,9 +237,11 @@ class FakeAppendFile implements AppendFile {
   readonly #disk: FakeDisk
   readonly #storage: Storage
   readonly #inode: Inode
+  readonly #path: string
   #busy = false
 
-  constructor(disk: FakeDisk, storage: Storage, inode: Inode) {
+  constructor(disk: FakeDisk, storage: Storage, inode: Inode, path: string) {
+    this.#path = path
     this.#disk = disk
     this.#storage = storage
     this.#inode = inode
@@ -259,14 +261,14 @@ class FakeAppendFile implements AppendFile {
         this.#inode.bytes = Uint8Array.from(Buffer.concat([this.#inode.bytes, written]))
       }
       const partly = () => write(this.#storage.uniform())
-      await this.#disk.call('append', () => write(1), partly)
-      if (options.durable) await this.#disk.call('sync', () => this.#sync())
+      await this.#disk.call('append', this.#path, () => write(1), partly)
+      if (options.durable) await this.#disk.call('sync', this.#path, () => this.#sync())
     })
   }
 
   async truncate(size: number): Promise<void> {
     await this.#alone(() =>
-      this.#disk.call('truncate', () => {
+      this.#disk.call('truncate', this.#path, () => {
         if (size > this.size) throw new Error('the journal lengthens a file')
         this.#inode.bytes = this.#inode.bytes.slice(0, size)
         this.#sync()

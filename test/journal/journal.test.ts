@@ -66,6 +66,37 @@ t.test('positions: shared promises, out of order, done already, beyond the end',
   await world.journal.whenDurable(3)
 })
 
+t.test('a position is told when its own group is durable, in whatever order it was asked for', async (t) => {
+  const world = new World()
+  await world.open()
+  world.journal.append([encode('a')])
+  await turns(world, 2)
+  world.journal.append([encode('b')])
+  const told: number[] = []
+  const waiting = [2, 1].map((position) =>
+    world.journal.whenDurable(position).then(() => told.push(position)),
+  )
+  await world.run(waiting[1]!)
+  t.same(told, [1])
+  t.equal(world.journal.durable, 1)
+  await world.run(waiting[0]!)
+})
+
+t.test('an append at whatever moment after the last write is written', async (t) => {
+  for (let ticks = -1; ticks < 12; ticks += 1) {
+    const world = new World()
+    await world.open()
+    const first = world.journal.append([encode('a')])
+    const appended = world.journal.whenDurable(first).then(async () => {
+      for (let tick = 0; tick < ticks; tick += 1) await null
+      world.journal.append([encode('b')])
+    })
+    await world.run(appended)
+    while (await world.turns.step());
+    t.equal(world.journal.durable, 2, `after ${ticks} ticks`)
+  }
+})
+
 t.test('bounds: a record, an append, all that waits', async (t) => {
   for (const journal of [await opened(), new MemoryJournal(new Turns())]) {
     t.throws(() => journal.append([new Uint8Array(MAX_RECORD_BYTES + 1)]), InvalidArgumentError)
@@ -247,6 +278,70 @@ t.test('an aborted or failed snapshot leaves everything as it was', async (t) =>
   t.same(world.names(), ['journal-0000000000000004.log', 'snapshot-0000000000000004.snap'])
   world.crash(true)
   t.same(await world.open(), { snapshot: [], journal: [] })
+})
+
+t.test('a snapshot is not committed before the journal is as durable', async (t) => {
+  const world = new World()
+  await world.open()
+  await world.appendDurable('a')
+  const writer = await world.run(world.journal.beginSnapshot())
+  const isSegment = (path: string) => path.includes('/journal-')
+  world.storage.fault = (operation, path) =>
+    operation === 'append' && isSegment(path) ? 'ENOSPC' : undefined
+  world.journal.append([encode('b')])
+  await world.run(writer.write([encode('a and b')]))
+  await t.rejects(world.run(writer.commit()), DiskFullError)
+  t.same(world.names(), [FIRST, 'journal-0000000000000002.log'])
+  world.crash(true)
+  t.same(decode((await world.open()).journal), ['a'])
+})
+
+t.test('a process killed at any turn of a snapshot, then a power cut after the next start', async (t) => {
+  const wrong: string[] = []
+  for (let count = 0; count < 45; count += 1) {
+    for (let seed = 0; seed < 6; seed += 1) {
+      const world = new World(seed)
+      await world.open()
+      await world.appendDurable('a')
+      const committed = world.journal
+        .beginSnapshot()
+        .then(async (writer) => {
+          await writer.write([encode('a')])
+          await writer.commit()
+        })
+        .catch(() => undefined)
+      await turns(world, count)
+      void committed
+      world.crash(false)
+      for (const power of [true, true]) {
+        const { snapshot, journal } = await world.open()
+        const found = decode([...snapshot, ...journal]).join()
+        if (found !== 'a') wrong.push(`killed after ${count} turns, seed ${seed}: ${found}`)
+        world.crash(power)
+      }
+    }
+  }
+  t.same(wrong, [])
+})
+
+t.test('a disk full at any call of a rotation, closed at any turn of it', async (t) => {
+  const wrong: string[] = []
+  for (let call = 0; call < 6; call += 1) {
+    for (let count = 0; count < 10; count += 1) {
+      const world = new World(count)
+      await world.open()
+      await world.appendDurable('a')
+      const first = world.storage.calls + call
+      world.storage.fault = () => (world.storage.calls > first ? 'ENOSPC' : undefined)
+      world.journal.beginSnapshot().catch(() => undefined)
+      await turns(world, count)
+      await world.run(world.journal.close())
+      world.crash(count % 2 === 0)
+      const found = decode((await world.open()).journal).join()
+      if (found !== 'a') wrong.push(`full from call ${call}, closed after ${count} turns: ${found}`)
+    }
+  }
+  t.same(wrong, [])
 })
 
 t.test('a large snapshot is synced on the way and comes back whole', async (t) => {
