@@ -31,7 +31,10 @@ export interface ReceivedChunk {
   readonly last: boolean
 }
 
-/** The host is asked for bytes of a snapshot that it has taken; it answers with `provideSnapshotChunk`. */
+/**
+ * The host is asked for bytes of a snapshot that it has taken; it answers with `provideSnapshotChunk`. At or
+ * beyond the end it answers with no bytes and `last`.
+ */
 export interface SnapshotRead {
   readonly to: NodeId
   readonly snapshot: SnapshotMetadata

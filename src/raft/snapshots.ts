@@ -61,9 +61,9 @@ export function handleSnapshotResponse(core: RaftCore, message: SnapshotResponse
   progress.lastActiveTick = core.ticks
   const { transfer } = progress
   if (transfer?.waitingFor !== 'peer' || transfer.metadata.index !== message.snapshotIndex) return
-  // An old acknowledgement moves nothing; a refusal says where the follower really stands.
+  // An old acknowledgement moves nothing; a refusal says where the follower really stands, which may be ahead
+  // when an old refusal has sent the transfer back.
   if (!message.rejected && message.nextOffset !== transfer.sentTo) return
-  if (message.nextOffset > transfer.sentTo) return
   transfer.offset = message.nextOffset
   askHost(core, message.from, progress)
 }

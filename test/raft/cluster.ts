@@ -22,7 +22,7 @@ export interface ClusterOptions {
   readonly createApplication: () => Application
   readonly raft?: Partial<RaftOptions>
   readonly mutations?: Mutations
-  /** Probability that a `Ready` waiting for the disk is durable after one step. */
+  /** Probability that what waits for the disk is durable after one step. */
   readonly persistProbability: number
 }
 
@@ -282,7 +282,7 @@ export class Cluster {
   }
 
   change(change: MembershipChange): void {
-    this.leader?.node!.changeMembership(change)
+    this.leader?.node?.changeMembership(change)
   }
 
   /** One tick of time for everybody, with deliveries and disks in between. */
@@ -296,8 +296,9 @@ export class Cluster {
       for (const message of member.inbox.splice(0)) member.node?.step(message)
       member.node?.tick()
       member.work()
-      while (member.waiting.length > 0 && this.options.random.chance(this.options.persistProbability)) {
-        member.persistOldest()
+      // One write covers everything that waits, as a group commit does.
+      if (this.options.random.chance(this.options.persistProbability)) {
+        for (let count = member.waiting.length; count > 0; count--) member.persistOldest()
         member.work()
       }
     }

@@ -54,9 +54,9 @@ function commandToTuple(command: Command): Tuple {
   const kind = COMMANDS.indexOf(command.kind)
   switch (command.kind) {
     case 'transact': {
-      const { comparisons, then, otherwise } = command
+      const { comparisons, success, failure } = command
       const operations = (list: readonly Operation[]) => list.map(operationToTuple)
-      return [kind, comparisons.map(comparisonToTuple), operations(then), operations(otherwise)]
+      return [kind, comparisons.map(comparisonToTuple), operations(success), operations(failure)]
     }
     case 'open-session':
       return [kind, command.name]
@@ -77,8 +77,8 @@ function readCommand(reader: TupleReader, kind: Command['kind'], limits: StateMa
     case 'transact': {
       const { maxOperations } = limits
       const comparisons = reader.list('comparisons', maxOperations, (list) => readComparison(list, limits))
-      const then = readOperations(reader, limits)
-      return { kind, comparisons, then, otherwise: readOperations(reader, limits) }
+      const success = readOperations(reader, limits)
+      return { kind, comparisons, success, failure: readOperations(reader, limits) }
     }
     case 'open-session':
       return { kind, name: reader.string(MAX_SESSION_NAME_LENGTH) }

@@ -25,12 +25,12 @@ export type Operation =
   /** From `from` up to but without `to`, in the order of UTF-16 units. */
   | { readonly kind: 'delete-range'; readonly from: string; readonly to: string }
 
-/** If every comparison holds, `then` happens as one revision, else `otherwise` does (etcd's shape). */
+/** If every comparison holds, `success` happens as one revision, else `failure` does (etcd's shape). */
 export interface Transaction {
   readonly kind: 'transact'
   readonly comparisons: readonly Comparison[]
-  readonly then: readonly Operation[]
-  readonly otherwise: readonly Operation[]
+  readonly success: readonly Operation[]
+  readonly failure: readonly Operation[]
 }
 
 export type Command =

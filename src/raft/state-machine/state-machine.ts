@@ -143,9 +143,9 @@ export class StateMachine {
     }
   }
 
-  #transact({ comparisons, then, otherwise }: Transaction): Result {
+  #transact({ comparisons, success, failure }: Transaction): Result {
     const failedComparison = firstFailing(this.#store, comparisons)
-    const operations = failedComparison === -1 ? then : otherwise
+    const operations = failedComparison === -1 ? success : failure
     const refusal = refusalOf(this.#store, this.#leases, operations, this.#limits)
     if (refusal !== undefined) return refused(refusal)
     const deleted = this.#commit(execute(this.#store, this.#leases, operations, this.revision + 1))
