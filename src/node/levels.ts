@@ -32,9 +32,11 @@ export class LevelWaiters {
   constructor(
     private readonly serverId: string,
     private readonly acknowledgements: Acknowledgements,
-    /** All servers that belong to the mesh now, this one included, whether alive or not. */
-    private readonly knownServers: () => readonly string[],
+    /** All servers that host the partition now, this one included, whether alive or not. */
+    private readonly knownServers: (partition?: string) => readonly string[],
     private readonly scheduler: Scheduler,
+    /** Until this server has met its mesh it cannot know how many servers a majority takes. */
+    private readonly isReady: () => boolean,
   ) {}
 
   /** `numbered` is where the write will be found; it may still be waiting for its number. */
@@ -85,11 +87,14 @@ export class LevelWaiters {
   }
 
   private checkOne(waiter: Waiter): void {
-    if (waiter.position && this.count(waiter.position) >= this.needed(waiter.level)) waiter.resolve()
+    const { position, level } = waiter
+    if (position && this.isReady() && this.count(position) >= this.needed(level, position.partition))
+      waiter.resolve()
   }
 
-  private needed(level: AwaitedLevel): number {
-    const servers = this.knownServers().length
+  private needed(level: AwaitedLevel, partition?: string): number {
+    const known = this.knownServers(partition).length
+    const servers = this.isReady() ? known : Math.max(2, known)
     if (level === 'ANY') return 2
     if (level === 'QUORUM') return Math.floor(servers / 2) + 1
     return level === 'STRONG' ? servers : 1
@@ -98,11 +103,16 @@ export class LevelWaiters {
   private count(position: WritePosition | undefined): number {
     if (!position) return 1
     const { partition, replica, number } = position
-    const others = this.knownServers().filter((server) => server !== this.serverId)
+    const others = this.knownServers(partition).filter((server) => server !== this.serverId)
     return 1 + this.acknowledgements.count(others, partition, replica, number)
   }
 
   private notReached({ level, position }: Waiter, reason: string): LevelNotReachedError {
-    return new LevelNotReachedError(level, this.count(position), this.needed(level), reason)
+    return new LevelNotReachedError(
+      level,
+      this.count(position),
+      this.needed(level, position?.partition),
+      reason,
+    )
   }
 }

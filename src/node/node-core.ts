@@ -19,6 +19,7 @@ import { GossipDriver } from './gossip-driver.js'
 import { LevelWaiters, type ReachOptions } from './levels.js'
 import { type MemberCard, MemberDirectory, memberToValue } from './members.js'
 import { NodeEmitter, type NodeEvents } from './node-events.js'
+import { SHARED_PARTITION, worldOfPartition } from './partitions.js'
 import { Publications } from './publications.js'
 import { Rejoin } from './rejoin.js'
 import { loadServerKey, readSecretFile } from './server-key.js'
@@ -79,7 +80,13 @@ export class NodeCore implements StorageHost, DurableStateOwner {
       onHousekeeping: () => this.removeExpired(),
     })
     const { acknowledgements } = this.gossip.replicator
-    this.waiters = new LevelWaiters(config.serverId, acknowledgements, () => this.knownServers(), scheduler)
+    this.waiters = new LevelWaiters(
+      config.serverId,
+      acknowledgements,
+      (partition) => this.knownServers(partition),
+      scheduler,
+      () => this.readiness.reached,
+    )
     this.rejoin = new Rejoin({
       partitions: durables.partitions.byName,
       scheduler,
@@ -87,7 +94,10 @@ export class NodeCore implements StorageHost, DurableStateOwner {
       otherServers: () => this.knownServers().filter((server) => server !== config.serverId),
       hasPeers: config.peers.length > 0,
       onVerified: () => durables.committer.openNumbering(),
-      onReady: () => this.readiness.reach(undefined),
+      onReady: () => {
+        this.readiness.reach(undefined)
+        this.waiters.check()
+      },
     })
     this.links = new LinkManager({
       environment,
@@ -344,12 +354,14 @@ export class NodeCore implements StorageHost, DurableStateOwner {
     )
   }
 
-  private knownServers(): string[] {
-    const servers: string[] = []
+  /** The servers that belong to the mesh, this one included; with a partition, those that host it. */
+  private knownServers(partition: string = SHARED_PARTITION): string[] {
+    const world = worldOfPartition(partition)
+    const servers = [this.config.serverId]
     for (const [server, card] of this.directory.all()) {
-      if (!card.departed || server === this.config.serverId) servers.push(server)
+      if (server === this.config.serverId || card.departed) continue
+      if (world === undefined || card.worlds.includes(world)) servers.push(server)
     }
-    if (!this.directory.all().has(this.config.serverId)) servers.push(this.config.serverId)
     return servers
   }
 

@@ -42,8 +42,7 @@ export class SharedState {
     }
     this.host.requireWritable()
     const entry = this.shared.table.entry(this.shared.table.namespace(CellKind.register, ''), key)
-    this.observe(entry)
-    const { wallMs, counter } = this.clock.next()
+    const { wallMs, counter } = this.timeAfter(this.winner(entry)?.time)
     const expiresAtMs = timeToLiveMs === undefined ? 0 : Math.floor(this.wall.wallMs()) + timeToLiveMs
     const copy = value === undefined ? null : Uint8Array.from(value)
     this.shared.own.setObject(entry, [expiresAtMs, wallMs, counter, copy])
@@ -59,10 +58,15 @@ export class SharedState {
     return bytes instanceof Uint8Array ? Uint8Array.from(bytes) : undefined
   }
 
-  /** A value that was seen must never win over one that is set after it was seen. */
-  private observe(entry: number): void {
-    const winner = this.winner(entry)
-    if (winner) this.clock.observe(winner.time)
+  /**
+   * A value that was seen must never win over one that is set after it was seen. One from so far in the future
+   * that the clock does not follow it is outbid by one count, for this key alone.
+   */
+  private timeAfter(seen: HybridTimestamp | undefined): HybridTimestamp {
+    if (seen) this.clock.observe(seen)
+    const next = this.clock.next()
+    if (!seen || compareTimestamps(next, seen) > 0) return next
+    return { wallMs: seen.wallMs, counter: seen.counter + 1 }
   }
 
   private winner(entry: number): Version | undefined {
