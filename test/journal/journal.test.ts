@@ -299,7 +299,7 @@ t.test('a snapshot is not committed before the journal is as durable', async (t)
 t.test('a process killed at any turn of a snapshot, then a power cut after the next start', async (t) => {
   const wrong: string[] = []
   for (let count = 0; count < 45; count += 1) {
-    for (let seed = 0; seed < 6; seed += 1) {
+    for (let seed = 0; seed < 16; seed += 1) {
       const world = new World(seed)
       await world.open()
       await world.appendDurable('a')
