@@ -53,6 +53,11 @@ export class Greeting implements ChannelHandler {
     this.run(this.exchange.start())
   }
 
+  /** The other side dialled. */
+  get incoming(): boolean {
+    return !this.options.channel.initiator
+  }
+
   message(bytes: Uint8Array): void {
     if (this.successor !== undefined) this.successor.message(bytes)
     else this.run(this.exchange.receive(bytes))

@@ -1,9 +1,13 @@
 import type { Channel, ChannelHandler, Listener } from '../environment/environment.js'
 import { ConfigError, type RefusalReason } from '../sync/errors.js'
+import { type ReplicaId, replicaId } from '../sync/identity.js'
 import { Admission } from './admission.js'
 import { Dialler, type DialOutcome } from './dialler.js'
+import { EventQueue } from './event-queue.js'
 import { Greeting, type GreetingOutcome } from './greeting.js'
 import {
+  decodeHello,
+  encodeHello,
   type Hello,
   INSTANCE_ID_BYTES,
   MAX_PROTOCOL_VERSION,
@@ -22,7 +26,7 @@ import { Turns } from './turns.js'
 
 /** Feature: this side can decompress frames. */
 export const DEFLATE_FEATURE = 'deflate'
-/** Hello exchanges at once; further channels are refused. Each lasts milliseconds, or `HELLO_TIMEOUT_MS`. */
+/** Hello exchanges at once with who dialled us; beyond it the oldest is refused, since honest ones take milliseconds. */
 export const MAX_GREETINGS = 64
 /** How long `stop` waits for the last messages to leave. */
 const STOP_TIMEOUT_MS = 1_500
@@ -43,9 +47,9 @@ export class LinkManager {
   private readonly features: readonly string[]
   private readonly stopping = new AbortController()
   private listener: Listener | undefined
-  private events: (() => void)[] = []
+  private readonly events = new EventQueue()
 
-  /** @throws ConfigError when the secret is too short to be one. */
+  /** @throws ConfigError when the secret is too short to be one, or a name or address no peer would accept. */
   constructor(private readonly options: LinkManagerOptions) {
     if (options.secret.length < MIN_SECRET_BYTES) {
       throw new ConfigError(
@@ -55,6 +59,7 @@ export class LinkManager {
     const { clock, scheduler, random } = options.environment
     this.instanceId = Buffer.from(random.bytes(INSTANCE_ID_BYTES)).toString('hex')
     this.features = [...(options.compression === false ? [] : [DEFLATE_FEATURE]), ...(options.features ?? [])]
+    requireValidHello(this.hello(replicaId(options.serverId, '0')))
     this.turns = new Turns(clock, scheduler)
     this.dialler = new Dialler({
       clock,
@@ -160,7 +165,7 @@ export class LinkManager {
       channel,
       secret,
       ownPublicKey: keyPair.publicKey,
-      hello: this.hello(),
+      hello: this.hello(this.options.replicaId()),
       scheduler: environment.scheduler,
       admit: (hello) => this.admission.admit(hello, channel.remotePublicKey, claim),
       done: (outcome) => {
@@ -176,17 +181,21 @@ export class LinkManager {
     if (pending.over) return
     this.greetings.add(greeting)
     if (this.stopping.signal.aborted) greeting.abandon('stopping', 'the server is stopping')
-    else if (this.greetings.size > MAX_GREETINGS)
-      greeting.abandon('too-many-links', 'too many servers at once')
+    else this.limitGreetings()
   }
 
-  private hello(): Hello {
+  private limitGreetings(): void {
+    const incoming = [...this.greetings].filter((greeting) => greeting.incoming)
+    if (incoming.length > MAX_GREETINGS) incoming[0]!.abandon('hello-timeout', 'too many servers at once')
+  }
+
+  private hello(replica: ReplicaId): Hello {
     return {
       minVersion: MIN_PROTOCOL_VERSION,
       maxVersion: MAX_PROTOCOL_VERSION,
       clusterId: this.options.clusterId,
       serverId: this.options.serverId,
-      replicaId: this.options.replicaId(),
+      replicaId: replica,
       instanceId: this.instanceId,
       features: this.features,
       listenAddress: this.listenAddress,
@@ -203,7 +212,7 @@ export class LinkManager {
     const fields = { peer, serverId, reason, detail, by }
     if (isExpected(reason)) logger.debug(fields, 'link refused')
     else logger.warn(fields, 'link refused')
-    this.tell(() => owner.refused(serverId === '' ? peer : serverId, reason, detail, by))
+    this.events.push(() => owner.refused(serverId === '' ? peer : serverId, reason, detail, by))
     return { kind: 'refused', reason, serverId }
   }
 
@@ -240,7 +249,7 @@ export class LinkManager {
     this.open.get(hello.serverId)?.close('replaced by a newer link')
     this.open.set(hello.serverId, link)
     this.options.logger.info({ serverId: hello.serverId, address: channel.remoteAddress }, 'link up')
-    this.tell(() => link.setHandler(this.options.owner.linkUp(link)))
+    this.events.push(() => link.setHandler(this.options.owner.linkUp(link)))
     report({ kind: 'linked', serverId: hello.serverId })
     return link.channelHandler
   }
@@ -260,7 +269,7 @@ export class LinkManager {
     const fields = { serverId, reason: reason.reason, by: reason.by }
     if (reason.error === undefined) logger.info(fields, 'link down')
     else logger.warn(fields, 'link closed: the peer broke the protocol')
-    this.tell(() => owner.linkDown(link, reason))
+    this.events.push(() => owner.linkDown(link, reason))
     this.dialler.linkDown(serverId, listenAddress, environment.clock.monotonicMs() - link.openedMs)
   }
 
@@ -271,28 +280,6 @@ export class LinkManager {
     return false
   }
 
-  /** Runs after the current job, in the order of the calls. */
-  private tell(event: () => void): void {
-    this.events.push(event)
-    if (this.events.length > 1) return
-    queueMicrotask(() => {
-      // The array grows while it is worked on; a throwing owner must not hold back the others' events.
-      const next = () => {
-        try {
-          while (this.events.length > 0) {
-            this.events[0]!()
-            this.events.shift()
-          }
-        } catch (error) {
-          this.events.shift()
-          if (this.events.length > 0) queueMicrotask(next)
-          throw error
-        }
-      }
-      next()
-    })
-  }
-
   private atMost(limitMs: number, promise: Promise<unknown>): Promise<unknown> {
     return new Promise((resolve) => {
       const timer = this.options.environment.scheduler.after(limitMs, () => resolve(undefined))
@@ -300,6 +287,17 @@ export class LinkManager {
         timer.cancel()
         resolve(undefined)
       }, resolve)
+    })
+  }
+}
+
+/** What no peer would accept is refused before the first one sees it. */
+function requireValidHello(hello: Hello): void {
+  try {
+    decodeHello(encodeHello(hello))
+  } catch (error) {
+    throw new ConfigError(`this server cannot introduce itself: ${(error as Error).message}`, {
+      cause: error,
     })
   }
 }
