@@ -95,10 +95,13 @@ export class Server<N extends HostedNode> {
     if (this.#state !== 'down') this.#gone(false)
   }
 
-  /** Replaces what is on the disk; the process dies first. */
+  /** Files that the operator keeps a copy of elsewhere, by path: the server's key. */
+  readonly keptElsewhere = new Map<string, Uint8Array>()
+
+  /** Replaces what is on the disk, but for what the operator has a copy of; the process dies first. */
   replaceDisk(image: DiskImage): void {
     this.kill()
-    this.machine.disk.restore(image)
+    this.machine.disk.restore(new Map([...image, ...this.keptElsewhere]))
   }
 
   #started(generation: number, node: N): void {

@@ -143,17 +143,18 @@ export class StoredDisk {
     for (const [path, contents] of image) this.#files.set(path, StoredFile.durable(contents))
   }
 
-  /** Flips one bit somewhere in what is stored. False when nothing is. */
-  flipBit(random: SeededRandom): boolean {
-    const files = this.#sortedFiles().filter((file) => file.size > 0)
+  /** Flips one bit somewhere in what is stored, `spared` files excepted. False when nothing is. */
+  flipBit(random: SeededRandom, spared: ReadonlySet<string> = new Set()): boolean {
+    const files = this.#sortedFiles(spared).filter((file) => file.size > 0)
     if (files.length === 0) return false
     const file = random.pick(files)
     file.flipBit(random.integer(0, file.size - 1), random.integer(0, 7))
     return true
   }
 
-  #sortedFiles(): StoredFile[] {
-    return [...this.#files.keys()].sort().map((path) => this.#files.get(path) as StoredFile)
+  #sortedFiles(without: ReadonlySet<string> = new Set()): StoredFile[] {
+    const paths = [...this.#files.keys()].filter((path) => !without.has(path)).sort()
+    return paths.map((path) => this.#files.get(path) as StoredFile)
   }
 
   #changed(path: string, undo: () => void): void {

@@ -204,7 +204,8 @@ export class FaultInjector {
   #flipBit(id: number, number: number, forMs: number): void {
     const { kernel } = this.target
     const server = this.#server(number)
-    if (!server.machine.disk.flipBit(kernel.random.fork(`flip-${id}`))) return
+    const spared = new Set(server.keptElsewhere.keys())
+    if (!server.machine.disk.flipBit(kernel.random.fork(`flip-${id}`), spared)) return
     this.target.diskDamaged(number)
     this.#down(number, forMs, 'restarted with a flipped bit', () => server.kill())
   }

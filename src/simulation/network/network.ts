@@ -41,6 +41,14 @@ export class VirtualNetwork {
     return this.#connections.size
   }
 
+  /** Both ends of every connection, as long as one of them is open. */
+  *channels(): IterableIterator<VirtualChannel> {
+    for (const { dialer, acceptor } of this.#connections) {
+      yield dialer
+      yield acceptor
+    }
+  }
+
   bind(process: SimulatedProcess, options: ListenOptions): string {
     const port = options.port === 0 ? this.#nextPort++ : options.port
     const key = `${options.host}:${port}`

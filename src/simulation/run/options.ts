@@ -6,6 +6,20 @@ import type { NetworkProfile } from '../network/conditions.js'
 
 export type DurabilityChoice = 'sync' | 'group' | 'memory'
 
+/** A storage, in the shared partition or in that of a world. */
+export interface Place {
+  readonly storage: string
+  readonly world: string | undefined
+}
+
+/** Options of the nodes themselves. */
+export interface NodeTimings {
+  readonly syncIntervalMs: number
+  readonly checksumIntervalMs: number
+  readonly rejoinGraceMs: number
+  readonly compression: boolean
+}
+
 /** Everything about a run. Drawn from its seed, so that the seed is all that must be remembered. */
 export interface RunOptions {
   readonly seed: number
@@ -22,12 +36,15 @@ export interface RunOptions {
   /** Servers healed in the liveness phase. The others stay as they are. */
   readonly core: readonly number[]
   readonly operationsPerSecond: number
-  readonly storages: number
+  readonly places: readonly Place[]
+  /** Worlds that each server hosts. */
+  readonly worlds: readonly (readonly string[])[]
   readonly items: number
   /** Share of operations that deposit; the others withdraw. */
   readonly depositShare: number
   readonly network: NetworkProfile
   readonly disk: DiskProfile
+  readonly node: NodeTimings
   readonly maxClockDrift: number
   readonly maxWallOffsetMs: number
   readonly faults: readonly Fault[]
@@ -54,11 +71,12 @@ export function drawRunOptions(seed: number, workload: string): RunOptions {
     livenessMs: 60_000,
     core: drawCore(random.fork('core'), servers),
     operationsPerSecond: load.pick([2, 10, 40]),
-    storages: load.integer(1, 2),
+    ...drawPlaces(random.fork('worlds'), servers),
     items: load.pick([1, 2, 5, 40]),
     depositShare: load.pick([0.9, 0.6, 0.5]),
     network: drawNetwork(random.fork('network')),
     disk: drawDisk(random.fork('disk')),
+    node: drawTimings(random.fork('node')),
     maxClockDrift: random.fork('drift').pick([0, 0.000_1, 0.01]),
     maxWallOffsetMs: random.fork('wall').pick([0, 100, 600_000]),
     faults: faultless
@@ -99,6 +117,25 @@ function drawCore(random: SeededRandom, servers: number): number[] {
     .shuffle(numbers)
     .slice(0, size)
     .sort((left, right) => left - right)
+}
+
+/** One or two shared storages; sometimes a world that only some servers host. */
+function drawPlaces(random: SeededRandom, servers: number): Pick<RunOptions, 'places' | 'worlds'> {
+  const places: Place[] = [{ storage: 'vault', world: undefined }]
+  if (random.chance(0.4)) places.push({ storage: 'bank', world: undefined })
+  if (!random.chance(0.3)) return { places, worlds: Array.from({ length: servers }, () => []) }
+  places.push({ storage: 'mine', world: 'nether' })
+  const worlds = Array.from({ length: servers }, () => (random.chance(0.6) ? ['nether'] : []))
+  return { places, worlds }
+}
+
+function drawTimings(random: SeededRandom): NodeTimings {
+  return {
+    syncIntervalMs: random.pick([200, 1_000, 1_000]),
+    checksumIntervalMs: random.pick([2_000, 60_000]),
+    rejoinGraceMs: random.pick([500, 2_000]),
+    compression: random.chance(0.5),
+  }
 }
 
 function drawNetwork(random: SeededRandom): NetworkProfile {

@@ -1,0 +1,19 @@
+import { boundedQueues } from './bounded-queues.js'
+import type { CreateChecker } from './checker.js'
+import { conservation } from './conservation.js'
+import { dotsUsedOnce } from './dots-used-once.js'
+import { equalVectors } from './equal-vectors.js'
+import { eventsDelivered } from './events-delivered.js'
+import { outcomes } from './outcomes.js'
+import { vectorsAdvance } from './vectors-advance.js'
+
+/** Every checker of every run. A new one is a file of its own and a line here. */
+export const ALL_CHECKERS: readonly CreateChecker[] = [
+  dotsUsedOnce,
+  equalVectors,
+  vectorsAdvance,
+  boundedQueues,
+  conservation,
+  outcomes,
+  eventsDelivered,
+]

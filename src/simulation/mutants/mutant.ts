@@ -1,0 +1,17 @@
+import type { Run } from '../run/run.js'
+
+/**
+ * The product with one thing broken on purpose, to show that a checker bites. It changes classes only through
+ * `override` (see there why that cannot leak), for the length of one run.
+ */
+export interface Mutant {
+  readonly name: string
+  /** The invariant that must be reported. */
+  readonly invariant: string
+  /** Within so many seeds it must be caught. */
+  readonly withinSeeds: number
+  /** Workload to catch it with; 'mixed' when left out. */
+  readonly workload?: string
+  /** Breaks the product; registers with `run.atCleanUp` what undoes it. */
+  apply(run: Run): void
+}

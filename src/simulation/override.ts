@@ -1,0 +1,23 @@
+/**
+ * Replaces a method of a class while a simulation runs: the only way in which checkers look over a node's
+ * shoulder and mutants break one. Production cannot get here: nothing outside src/simulation imports this
+ * folder (a test says so), the replacement lives on the prototype of this process only, and `undo` puts the
+ * original back when the run ends, however it ends.
+ */
+export function override<T extends object, K extends keyof T>(
+  target: T,
+  name: K,
+  replace: (original: T[K] & Method) => ThisMethod<T, T[K]>,
+): () => void {
+  const original = target[name]
+  if (typeof original !== 'function') throw new TypeError(`${String(name)} is not a method`)
+  target[name] = replace(original as T[K] & Method) as T[K]
+  return () => {
+    target[name] = original
+  }
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: the bound of "any function" cannot be written without it
+type Method = (...args: any[]) => any
+
+type ThisMethod<T, F> = F extends (...args: infer A) => infer R ? (this: T, ...args: A) => R : never

@@ -1,0 +1,44 @@
+import type { Mutant } from '../mutants/mutant.js'
+import { drawRunOptions } from './options.js'
+import { type RunResult, simulate } from './simulate.js'
+
+/** Sums over many runs. */
+export interface CampaignTotals {
+  seeds: number
+  readonly failed: number[]
+  virtualMs: number
+  events: number
+}
+
+export interface CampaignOptions {
+  readonly workload: string
+  /** Seeds to run, in order; may be without end. */
+  readonly seeds: Iterable<number>
+  /** Asked before each seed, so that a run in wall time can end. */
+  readonly goOn: () => boolean
+  readonly onResult?: (result: RunResult) => void | Promise<void>
+}
+
+/** Runs one seed after another. */
+export async function campaign(options: CampaignOptions): Promise<CampaignTotals> {
+  const totals: CampaignTotals = { seeds: 0, failed: [], virtualMs: 0, events: 0 }
+  for (const seed of options.seeds) {
+    if (!options.goOn()) break
+    const result = await simulate(drawRunOptions(seed, options.workload))
+    totals.seeds++
+    totals.virtualMs += result.virtualMs
+    totals.events += result.events
+    if (result.violation !== undefined) totals.failed.push(seed)
+    await options.onResult?.(result)
+  }
+  return totals
+}
+
+/** How many seeds it took to catch a mutant, `undefined` when it survived all it was given. */
+export async function seedsToCatch(mutant: Mutant): Promise<number | undefined> {
+  for (let seed = 1; seed <= mutant.withinSeeds; seed++) {
+    const { violation } = await simulate(drawRunOptions(seed, mutant.workload ?? 'mixed'), { mutant })
+    if (violation?.invariant === mutant.invariant) return seed
+  }
+  return undefined
+}

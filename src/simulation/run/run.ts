@@ -1,0 +1,228 @@
+import { MeshNode } from '../../node/mesh-node.js'
+import type { NodeStatus } from '../../node/status.js'
+import type { Storage } from '../../node/storage.js'
+import { ALL_CHECKERS } from '../checkers/all.js'
+import type { Checker } from '../checkers/checker.js'
+import { Cluster } from '../cluster/cluster.js'
+import type { Server } from '../cluster/server.js'
+import { labelOfFrame } from './label-of-frame.js'
+import { Ledger, type LedgerEntry } from './ledger.js'
+import type { Place, RunOptions } from './options.js'
+import type { Violation } from './violation.js'
+
+/** A server whose process ended by itself is started again after this, as a supervisor would. */
+const SUPERVISOR_DELAY_MS = 500
+const SECRET = new Uint8Array(32).fill(7)
+const PORT = 7000
+/** Whoever has this key is this server: without it nobody lets the name in again, so operators keep a copy. */
+const KEY_FILE = '/data/server.key'
+
+/** Something that was asked of a node and has not been answered. */
+export interface OpenQuestion {
+  readonly what: string
+  readonly server: number
+  readonly generation: number
+  readonly atUs: number
+}
+
+export interface PublishedEvent {
+  readonly eventId: string
+  readonly origin: number
+  readonly publishedUs: number
+  readonly entry: LedgerEntry
+}
+
+/** What the subscriber of one process has heard. */
+export interface Heard {
+  readonly sinceUs: number
+  readonly events: Set<string>
+}
+
+/** One simulated history: the cluster, what the harness knows of it, and the first promise that was broken. */
+export class Run {
+  readonly cluster: Cluster<MeshNode>
+  readonly ledger = new Ledger()
+  readonly checkers: readonly Checker[]
+  readonly places: readonly Place[]
+  readonly items: readonly string[]
+  readonly published: PublishedEvent[] = []
+  readonly heard = new Map<string, Heard>()
+  violation: Violation | undefined
+  readonly #open = new Set<OpenQuestion>()
+  readonly #damaged = new Set<number>()
+  readonly #cleanUps: (() => void)[] = []
+
+  constructor(
+    readonly options: RunOptions,
+    record: boolean,
+  ) {
+    this.places = options.places
+    this.items = Array.from({ length: options.items }, (_, number) => `sim:item_${number}`)
+    this.cluster = new Cluster<MeshNode>(
+      { ...options, record, labelOf: labelOfFrame },
+      (server, environment) =>
+        MeshNode.start({
+          clusterId: 'simulated',
+          serverId: options.names[server]!,
+          secret: SECRET,
+          listen: { host: options.names[server]!, port: PORT },
+          peers: options.peers[server]!.map((peer) => `ws://${options.names[peer]}:${PORT}`),
+          worlds: options.worlds[server]!,
+          durability: options.durability[server]!,
+          ...(options.durability[server] === 'memory' ? {} : { dataDir: '/data' }),
+          ...options.node,
+          environment,
+        }),
+      {
+        running: (server, node) => this.#running(server, node),
+        gone: (server) => this.#gone(server),
+        startFailed: (server, error) => this.#startFailed(server, error),
+        stopFailed: (server, error) => this.#stopFailed(server, error),
+        uncaught: (server, error) => this.fail('N1', `uncaught: ${textOf(error)}`, server),
+        diskReplaced: (server, fromUs) => this.ledger.serverForgot(server, this.nowUs, fromUs),
+        diskDamaged: (server) => {
+          this.#damaged.add(server)
+          this.ledger.serverForgot(server, this.nowUs, undefined)
+        },
+      },
+    )
+    this.checkers = ALL_CHECKERS.map((create) => create(this))
+  }
+
+  get nowUs(): number {
+    return this.cluster.kernel.nowUs
+  }
+
+  /** The first broken promise ends the run. */
+  fail(invariant: string, detail: string, server: number | undefined): void {
+    if (this.violation !== undefined) return
+    this.violation = { invariant, detail, server, atUs: this.nowUs }
+    this.cluster.recorder?.mark({
+      kind: 'violation',
+      server,
+      atUs: this.nowUs,
+      label: `${invariant}: ${detail}`,
+    })
+    this.cluster.kernel.stop()
+  }
+
+  /** Undoes what the run has done to the process it runs in. */
+  cleanUp(): void {
+    for (const task of this.#cleanUps.splice(0).reverse()) task()
+  }
+
+  atCleanUp(task: () => void): void {
+    this.#cleanUps.push(task)
+  }
+
+  observe(): void {
+    for (const checker of this.checkers) checker.observe?.()
+  }
+
+  *statuses(): IterableIterator<{ server: Server<MeshNode>; status: NodeStatus }> {
+    for (const server of this.cluster.servers) {
+      if (server.node !== undefined) yield { server, status: server.node.status() }
+    }
+  }
+
+  hosts(server: number, place: Place): boolean {
+    return place.world === undefined || this.options.worlds[server]!.includes(place.world)
+  }
+
+  storage(node: MeshNode, place: Place): Storage {
+    return node.storage(place.storage, place.world === undefined ? {} : { world: place.world })
+  }
+
+  /** Watches over a promise that a node has given: it must settle while the process lives. */
+  ask(
+    server: Server<MeshNode>,
+    what: string,
+    promise: Promise<unknown>,
+    done: (error: unknown) => void,
+  ): void {
+    const question = { what, server: server.number, generation: server.generation, atUs: this.nowUs }
+    this.#open.add(question)
+    const settle = (error: unknown) => {
+      this.#open.delete(question)
+      done(error)
+    }
+    promise.then(
+      () => settle(undefined),
+      (error: unknown) => settle(error ?? new Error('rejected with nothing')),
+    )
+  }
+
+  openQuestions(): OpenQuestion[] {
+    return [...this.#open].filter(({ server, generation }) => {
+      const asked = this.cluster.servers[server]
+      return asked?.generation === generation && asked.state === 'running'
+    })
+  }
+
+  #running(server: Server<MeshNode>, node: MeshNode): void {
+    const keyFile = server.machine.disk.image().get(KEY_FILE)
+    if (keyFile !== undefined) server.keptElsewhere.set(KEY_FILE, keyFile)
+    const events = new Set<string>()
+    const key = `${server.number} ${server.generation}`
+    this.heard.set(key, { sinceUs: this.nowUs, events })
+    this.#mark(server.number, 'node runs')
+    node.on('event', (event) => {
+      if (event.type === 'SERVER_JOIN' || event.type === 'SERVER_LEAVE') return
+      if (events.has(event.eventId)) this.fail('E2', `event ${event.eventId} came twice`, server.number)
+      events.add(event.eventId)
+    })
+    node.on('mismatch', ({ serverId, replica }) => {
+      this.fail('S1', `${server.name} reports unequal state with ${serverId} for ${replica}`, server.number)
+    })
+    node.on('incarnation', ({ replica }) => this.#mark(server.number, `new incarnation ${replica}`))
+    node.on('linkRefused', (refusal) => this.#mark(server.number, `link refused: ${JSON.stringify(refusal)}`))
+    node.on('journal', ({ status, error }) => {
+      this.#mark(server.number, `journal ${status}`)
+      if (status !== 'failed') return
+      this.cluster.after(SUPERVISOR_DELAY_MS, () => {
+        server.kill()
+        server.start()
+      })
+      void error
+    })
+  }
+
+  #gone(server: Server<MeshNode>): void {
+    this.#mark(server.number, 'process gone')
+    if (this.options.durability[server.number] === 'memory') {
+      this.ledger.serverForgot(server.number, this.nowUs, undefined)
+    }
+  }
+
+  #startFailed(server: Server<MeshNode>, error: unknown): void {
+    this.#mark(server.number, `start failed: ${textOf(error)}`)
+    if (this.#damaged.delete(server.number)) {
+      // A stored bit was flipped. What the message advises: move the directory away and let the server rejoin with an empty one.
+      server.replaceDisk(new Map())
+      this.ledger.serverForgot(server.number, this.nowUs, undefined)
+    } else if (!isDiskTrouble(error)) {
+      this.fail('N2', `${server.name} does not start: ${textOf(error)}`, server.number)
+      return
+    }
+    this.cluster.after(SUPERVISOR_DELAY_MS, () => server.start())
+  }
+
+  #stopFailed(server: Server<MeshNode>, error: unknown): void {
+    if (!isDiskTrouble(error))
+      this.fail('N2', `${server.name} does not stop: ${textOf(error)}`, server.number)
+  }
+
+  #mark(server: number, label: string): void {
+    this.cluster.recorder?.mark({ kind: 'node', server, atUs: this.nowUs, label })
+  }
+}
+
+/** Trouble that a disk fault explains; a supervisor tries again. */
+function isDiskTrouble(error: unknown): boolean {
+  const code = (error as { code?: unknown } | undefined)?.code
+  return code === 'DISK_FULL' || code === 'DISK_FAILED' || code === 'JOURNAL_FAILED'
+}
+
+export function textOf(error: unknown): string {
+  return error instanceof Error ? `${error.name}: ${error.message}` : String(error)
+}

@@ -1,0 +1,16 @@
+import { counters } from './counters.js'
+import { events } from './events.js'
+import type { Workload } from './workload.js'
+
+/** Several at once: what most runs do. */
+const mixed: Workload = {
+  name: 'mixed',
+  begin(run) {
+    counters.begin(run)
+    events.begin(run)
+  },
+}
+
+export const WORKLOADS: ReadonlyMap<string, Workload> = new Map(
+  [mixed, counters, events].map((workload) => [workload.name, workload]),
+)

@@ -1,0 +1,8 @@
+import type { Run } from '../run/run.js'
+
+/** What the simulated game servers do with their nodes. A new one is a file of its own and a line in all.ts. */
+export interface Workload {
+  readonly name: string
+  /** Schedules what happens during the safety phase, which lasts `run.options.safetyMs` from now. */
+  begin(run: Run): void
+}
