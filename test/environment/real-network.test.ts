@@ -77,14 +77,28 @@ t.test('strangers on the port', async (t) => {
       attempts.push(afterUpgrade(port, (socket) => socket.send(noise(1 + round * 80))))
       attempts.push(afterUpgrade(port, (_webSocket, tcp) => tcp.write(noise(1 + round * 40))))
     }
-    attempts.push(afterUpgrade(port, (socket) => socket.send('text')))
-    // A record of the allowed handshake size that is no Noise message, and one that lies about its length.
-    attempts.push(
-      afterUpgrade(port, (socket) => socket.send(Buffer.concat([Buffer.from([32, 0, 0]), noise(32)]))),
-    )
-    attempts.push(afterUpgrade(port, (socket) => socket.send(Buffer.from([0xff, 0xff, 0xff, 1, 2, 3]))))
-    attempts.push(afterUpgrade(port, (socket) => socket.send(Buffer.alloc(4 * 1024 * 1024))))
     await Promise.all(attempts)
+    t.equal(channels.length, 0)
+    await stillServes(t, listener)
+  })
+
+  t.test('what is no record of the handshake ends the connection without waiting for more', async (t) => {
+    const { port, channels, listener } = await listening(t, 60_000)
+    const record = (length: number, body: number) =>
+      Buffer.concat([Buffer.from([length & 0xff, (length >> 8) & 0xff, length >> 16]), Buffer.alloc(body, 7)])
+    const cases: [string, string | Buffer][] = [
+      ['text', 'text'],
+      ['no room for a length', Buffer.from([1])],
+      ['a length of 16 MiB', record(0xffffff, 100)],
+      ['a length below what follows', record(32, 40)],
+      ['no Noise message', record(32, 32)],
+      ['more than a handshake needs', record(5000, 5000)],
+      ['more than any message may have', Buffer.alloc(4 * 1024 * 1024)],
+    ]
+    for (const [name, data] of cases) {
+      await afterUpgrade(port, (socket) => socket.send(data))
+      t.pass(name)
+    }
     t.equal(channels.length, 0)
     await stillServes(t, listener)
   })
