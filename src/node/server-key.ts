@@ -1,5 +1,6 @@
 import type { Disk, Environment, KeyPair } from '../environment/environment.js'
-import { ConfigError, FileNotFoundError } from '../sync/errors.js'
+import { readTextFile, writeTextFile } from '../environment/text-file.js'
+import { ConfigError } from '../sync/errors.js'
 
 const SEED_BYTES = 32
 const MAX_SECRET_FILE_BYTES = 4096
@@ -12,7 +13,7 @@ export async function loadServerKey(environment: Environment, dataDir: string | 
   const { disk, network, random } = environment
   if (dataDir === undefined) return network.keyPair(random.bytes(SEED_BYTES))
   const path = `${dataDir}/server.key`
-  const known = await readTextFile(disk, path)
+  const known = (await readTextFile(disk, path, MAX_SECRET_FILE_BYTES))?.trim()
   if (known !== undefined) {
     if (!/^[0-9a-f]{64}$/.test(known))
       throw new ConfigError(`${path} does not hold a server key (64 hex digits)`)
@@ -25,7 +26,7 @@ export async function loadServerKey(environment: Environment, dataDir: string | 
 
 /** The mesh secret in a file: hex or base64url text. @throws ConfigError */
 export async function readSecretFile(disk: Disk, path: string, minBytes: number): Promise<Uint8Array> {
-  const text = await readTextFile(disk, path)
+  const text = (await readTextFile(disk, path, MAX_SECRET_FILE_BYTES))?.trim()
   if (text === undefined) throw new ConfigError(`secret file ${path} does not exist`)
   const encoding = /^([0-9a-f]{2})+$/i.test(text) ? 'hex' : /^[\w-]+$/.test(text) ? 'base64url' : undefined
   const secret = encoding ? Uint8Array.from(Buffer.from(text, encoding)) : new Uint8Array()
@@ -33,35 +34,4 @@ export async function readSecretFile(disk: Disk, path: string, minBytes: number)
     throw new ConfigError(`secret file ${path} must hold at least ${minBytes} bytes as hex or base64url`)
   }
   return secret
-}
-
-async function readTextFile(disk: Disk, path: string): Promise<string | undefined> {
-  try {
-    const file = await disk.openRead(path)
-    try {
-      const bytes = await file.read(0, Math.min(file.size, MAX_SECRET_FILE_BYTES))
-      return Buffer.from(bytes).toString('utf8').trim()
-    } finally {
-      await file.close()
-    }
-  } catch (error) {
-    if (error instanceof FileNotFoundError) return undefined
-    throw error
-  }
-}
-
-/** Whole or not at all, also across a crash. */
-async function writeTextFile(disk: Disk, directory: string, name: string, text: string): Promise<void> {
-  const temporary = `${directory}/${name}.tmp`
-  await disk.remove(temporary).catch((error: unknown) => {
-    if (!(error instanceof FileNotFoundError)) throw error
-  })
-  const file = await disk.openAppend(temporary)
-  try {
-    await file.append([Buffer.from(text)], { durable: true })
-  } finally {
-    await file.close()
-  }
-  await disk.rename(temporary, `${directory}/${name}`)
-  await disk.syncDirectory(directory)
 }

@@ -215,3 +215,33 @@ export class InvariantViolation extends SiloMeshError {
 export function assertInvariant(condition: boolean, invariant: string, detail: string): asserts condition {
   if (!condition) throw new InvariantViolation(invariant, detail)
 }
+
+/** A command was typed wrongly; nothing has been done. */
+export class UsageError extends SiloMeshError {
+  readonly code = 'USAGE'
+  readonly retryable = false
+}
+
+/** No running node answers for that data directory. */
+export class NoNodeError extends SiloMeshError {
+  readonly code = 'NO_NODE'
+  readonly retryable = true
+}
+
+/** What already stands there forbids it: a mesh founded before, another mesh's key. Nothing has changed. */
+export class RefusedError extends SiloMeshError {
+  readonly code = 'REFUSED'
+  readonly retryable = false
+}
+
+/** A line on the control socket that does not follow the control protocol. */
+export class ControlProtocolError extends SiloMeshError {
+  readonly code = 'CONTROL_PROTOCOL'
+  readonly retryable = false
+}
+
+/** The running node does not know this control method: it is older or newer than the program that asks. */
+export class UnknownMethodError extends SiloMeshError {
+  readonly code = 'UNKNOWN_METHOD'
+  readonly retryable = false
+}
