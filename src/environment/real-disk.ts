@@ -8,6 +8,7 @@ import { RealAppendFile } from './real-append-file.js'
 /** Files are for the server's own user only: they hold its state and, beside it, its keys. */
 const DIRECTORY_MODE = 0o700
 
+/** The file system of this machine; see src/environment/directory-lock.ts for what its locks hold against. */
 export function createRealDisk(): Disk {
   return new RealDisk()
 }

@@ -23,10 +23,10 @@ export const FRAME_HEADER_BYTES = 24
 export const FRAME_TARGET_BYTES = 256 * 1024
 export const RECORD_PREFIX_BYTES = 4
 /** Largest frame; a length beyond it is damage, and never allocated. */
-export const MAX_FRAME_BYTES =
+const MAX_FRAME_BYTES =
   FRAME_HEADER_BYTES + Math.max(FRAME_TARGET_BYTES, RECORD_PREFIX_BYTES + MAX_RECORD_BYTES)
 /** Parts of one group: 64 MiB pending in frames that are at least half full is far below. */
-export const MAX_GROUP_PARTS = 0x1_0000
+const MAX_GROUP_PARTS = 0x1_0000
 
 export const FLAG_GROUP_END = 1
 /** An empty group at the end of a segment: the journal was closed properly. */

@@ -2,8 +2,8 @@ import type { Scheduler, Timer } from '../environment/environment.js'
 import { DiskFullError } from '../sync/errors.js'
 
 /** First and longest pause between two tries on a full disk; each is twice the one before. */
-export const FULL_RETRY_MIN_MS = 100
-export const FULL_RETRY_MAX_MS = 5000
+const FULL_RETRY_MIN_MS = 100
+const FULL_RETRY_MAX_MS = 5000
 
 /** Repeats a write until the disk has space for it. */
 export class FullDiskRetry {

@@ -20,7 +20,7 @@ export interface Recovered {
   readonly cleanStop: boolean
 }
 
-export interface LastSegment {
+interface LastSegment {
   readonly number: number
   readonly mark: number
   /** Bytes up to the end of the last complete group; 0 when even the header was not finished. */

@@ -12,7 +12,7 @@ import { encodeTrailer } from './snapshot-reader.js'
  * Written between two syncs. One sync of a whole snapshot at its end would make the journal's own small
  * syncs wait behind it for as long as the disk needs for all of it.
  */
-export const SNAPSHOT_SYNC_BYTES = 4 * 1024 * 1024
+const SNAPSHOT_SYNC_BYTES = 4 * 1024 * 1024
 
 export interface SnapshotOptions {
   /** Segment to replay after the snapshot, and the group that it begins with. */
