@@ -199,6 +199,43 @@ export class RevisionCompactedError extends SiloMeshError {
   }
 }
 
+/** No majority of the Raft voters could be reached in time. Certain: nothing happened because of the call. */
+export class NoQuorumError extends SiloMeshError {
+  readonly code = 'NO_QUORUM'
+  readonly retryable = true
+}
+
+/** A strong operation was sent but its outcome did not come back in time: it may have happened, or yet happen. */
+export class OutcomeUnknownError extends SiloMeshError {
+  readonly code = 'OUTCOME_UNKNOWN'
+  readonly retryable = false
+  override readonly indeterminate = true
+}
+
+/** The lock is held by the very operation that asks for it. */
+export class LockReentryError extends SiloMeshError {
+  readonly code = 'LOCK_REENTRY'
+  readonly retryable = false
+}
+
+/** The lock was not got in time, or was lost while the operation ran (then `indeterminate` work may remain). */
+export class LockTimeoutError extends SiloMeshError {
+  readonly code = 'LOCK_TIMEOUT'
+  readonly retryable = true
+}
+
+/** An anchor, transfer or other named thing does not exist. */
+export class NotFoundError extends SiloMeshError {
+  readonly code = 'NOT_FOUND'
+  readonly retryable = false
+}
+
+/** What exists already, has another version by now, or is still in use stands in the way. */
+export class ConflictError extends SiloMeshError {
+  readonly code = 'CONFLICT'
+  readonly retryable = false
+}
+
 /** An internal invariant of docs/architecture.md does not hold: a defect in this program, never in its use. */
 export class InvariantViolation extends SiloMeshError {
   readonly code = 'INVARIANT_VIOLATED'
