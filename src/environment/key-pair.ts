@@ -3,7 +3,7 @@ import { InvalidArgumentError } from '../sync/errors.js'
 import type { KeyPair } from './environment.js'
 
 /** Bytes of seed that a key pair is derived from; what a node keeps on disk. */
-export const KEY_SEED_BYTES = 32
+const KEY_SEED_BYTES = 32
 
 /**
  * The Ed25519 key pair of a seed: the same seed always gives the same pair.

@@ -9,7 +9,7 @@ import {
 } from './link-manager-options.js'
 
 /** Dials at the same time; the others wait their turn. */
-export const MAX_PARALLEL_DIALS = 8
+const MAX_PARALLEL_DIALS = 8
 
 /** How one dial ended. `serverId`: who answered there, when known. */
 export type DialOutcome =

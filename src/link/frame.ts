@@ -14,7 +14,7 @@ export const MAX_MESSAGES_PER_FRAME = 8192
 /** Bodies above this are worth a trip to the thread pool. */
 export const COMPRESS_ABOVE_BYTES = 4 * 1024
 /** What a length adds to its message: MAX_MESSAGE_BYTES takes three bytes. */
-export const MAX_LENGTH_BYTES = 3
+const MAX_LENGTH_BYTES = 3
 
 const PLAIN = 0
 const COMPRESSED = 1

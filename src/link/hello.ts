@@ -42,9 +42,9 @@ export type HelloMessage =
 export const MIN_PROTOCOL_VERSION = 1
 export const MAX_PROTOCOL_VERSION = 1
 
-export const MAX_HELLO_MESSAGE_BYTES = 4096
-export const MAX_FEATURES = 32
-export const MAX_FEATURE_LENGTH = 64
+const MAX_HELLO_MESSAGE_BYTES = 4096
+const MAX_FEATURES = 32
+const MAX_FEATURE_LENGTH = 64
 export const MAX_ADDRESS_LENGTH = 256
 export const INSTANCE_ID_BYTES = 16
 const MAX_REPLICA_ID_LENGTH = MAX_SERVER_ID_LENGTH + 65

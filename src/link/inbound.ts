@@ -9,12 +9,12 @@ import type { SlicedTask, Turns } from './turns.js'
 
 /** Frames that arrived and wait for their turn; above it the channel is paused, below half resumed. */
 export const MAX_INBOUND_BYTES = 2 * 1024 * 1024
-export const MAX_INBOUND_FRAMES = 4096
+const MAX_INBOUND_FRAMES = 4096
 /** Frames decompressed ahead of their turn: each may grow to MAX_FRAME_BYTES. */
 const MAX_DECOMPRESSED_AHEAD = 3
 /** What one peer may make us work on; beyond it its messages wait. Many times what a busy mesh sends. */
 export const MAX_MESSAGES_PER_SECOND = 200_000
-export const MAX_BYTES_PER_SECOND = 128 * 1024 * 1024
+const MAX_BYTES_PER_SECOND = 128 * 1024 * 1024
 
 interface InboundFrame {
   readonly bytes: Uint8Array

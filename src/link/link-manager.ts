@@ -25,7 +25,7 @@ import { OpenLink } from './open-link.js'
 import { Turns } from './turns.js'
 
 /** Feature: this side can decompress frames. */
-export const DEFLATE_FEATURE = 'deflate'
+const DEFLATE_FEATURE = 'deflate'
 /** Hello exchanges at once with who dialled us; beyond it the oldest is refused, since honest ones take milliseconds. */
 export const MAX_GREETINGS = 64
 /** How long `stop` waits for the last messages to leave. */

@@ -9,9 +9,9 @@ import { Outbound } from './outbound.js'
 import type { Turns } from './turns.js'
 
 /** The link's own messages, below `FIRST_PROTOCOL_MESSAGE_TYPE`. */
-export const PING = 0
-export const PONG = 1
-export const BYE = 2
+const PING = 0
+const PONG = 1
+const BYE = 2
 
 /**
  * Silence is counted in ticks of our own timer, not in time: while this process itself stands still (a long
@@ -19,7 +19,7 @@ export const BYE = 2
  */
 export const SILENCE_TICK_MS = 5_000
 /** After two quiet ticks the peer is asked for a sign of life, after six the link is closed. */
-export const TICKS_UNTIL_PING = 2
+const TICKS_UNTIL_PING = 2
 export const TICKS_UNTIL_CLOSED = 6
 const MAX_REASON_LENGTH = 200
 const MAX_PINGS_OPEN = 16

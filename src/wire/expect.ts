@@ -87,7 +87,7 @@ export function expectTuple(
 }
 
 /** Quantities up to 2^1024 are far beyond any use and keep the cost of hostile ones nothing. */
-export const MAX_BIGINT_BYTES = 128
+const MAX_BIGINT_BYTES = 128
 
 const MAX_SAFE_BIGINT = BigInt(Number.MAX_SAFE_INTEGER)
 

@@ -20,5 +20,5 @@ export const MAX_MESSAGE_BYTES = 256 * 1024
 /** Deepest nesting of arrays that a message may have; our own protocols need five. */
 export const MAX_DEPTH = 16
 
-/** Most values (array headers included) in one message: what 256 KiB of one-byte values would be at most. */
-export const MAX_ITEMS = MAX_MESSAGE_BYTES
+/** Most values (array headers included) in one message: as many as one-byte values would fill it. */
+export const MAX_ITEMS = 256 * 1024
