@@ -99,7 +99,7 @@ export class FrameBuilder {
 
   /** The finished frame: a view of the buffer, good until `reset`. */
   seal(mark: number, label: FrameLabel): Uint8Array {
-    if (label.part >= MAX_GROUP_PARTS) throw new InvariantViolation('J3', `group part ${label.part}`)
+    if (label.part >= MAX_GROUP_PARTS) throw new InvariantViolation('J4', `group part ${label.part}`)
     const view = this.#view
     view.setUint32(MARK_OFFSET, mark, true)
     view.setUint32(LENGTH_OFFSET, this.#length - FRAME_HEADER_BYTES, true)
