@@ -5,11 +5,13 @@ import { dotsUsedOnce } from './dots-used-once.js'
 import { equalVectors } from './equal-vectors.js'
 import { eventsDelivered } from './events-delivered.js'
 import { outcomes } from './outcomes.js'
+import { persistedFirst } from './persisted-first.js'
 import { vectorsAdvance } from './vectors-advance.js'
 
 /** Every checker of every run. A new one is a file of its own and a line here. */
 export const ALL_CHECKERS: readonly CreateChecker[] = [
   dotsUsedOnce,
+  persistedFirst,
   equalVectors,
   vectorsAdvance,
   boundedQueues,

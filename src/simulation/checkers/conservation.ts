@@ -11,12 +11,14 @@ export function conservation(run: Run): Checker {
     invariants: ['C1'],
     atEnd() {
       const bounds = run.ledger.bounds()
+      const items = new Map(run.places.map(({ storage }) => [storage, new Set<string>()]))
+      for (const { storage, item } of run.ledger.entries) items.get(storage)?.add(item)
       for (const server of run.cluster.servers) {
         const { node } = server
         if (node === undefined) continue
         for (const place of run.places) {
           if (!run.hosts(server.number, place)) continue
-          for (const item of run.items) {
+          for (const item of items.get(place.storage) ?? []) {
             const { least, most } = bounds.get(keyOf(place.storage, item)) ?? { least: 0n, most: 0n }
             const found = run.storage(node, place).quantity(item)
             // Two halves of a split mesh may each take the last one; then fewer than none are visible as none.

@@ -54,6 +54,11 @@ export class Ledger {
     this.#losses.push({ server, atUs, backToUs })
   }
 
+  /** True when a server has ever lost something that was on its disk, or keeps nothing there. */
+  hasForgotten(server: number): boolean {
+    return this.#losses.some((loss) => loss.server === server)
+  }
+
   /** True when the mesh must know of it, whatever has happened. */
   mustStand(entry: LedgerEntry): boolean {
     if (entry.durableUs === undefined || entry.void) return false

@@ -45,6 +45,10 @@ export interface RunOptions {
   readonly network: NetworkProfile
   readonly disk: DiskProfile
   readonly node: NodeTimings
+  /** Journal bytes after which a node takes a snapshot; far fewer than in production. */
+  readonly snapshotEveryBytes: number
+  /** Share of operations that are a batch of deposits on many items. */
+  readonly batchShare: number
   readonly maxClockDrift: number
   readonly maxWallOffsetMs: number
   readonly faults: readonly Fault[]
@@ -77,6 +81,8 @@ export function drawRunOptions(seed: number, workload: string): RunOptions {
     network: drawNetwork(random.fork('network')),
     disk: drawDisk(random.fork('disk')),
     node: drawTimings(random.fork('node')),
+    snapshotEveryBytes: random.fork('snapshots').pick([2_000, 20_000, 1_000_000]),
+    batchShare: workload === 'flood' ? 0.5 : random.fork('batches').pick([0, 0, 0.01]),
     maxClockDrift: random.fork('drift').pick([0, 0.000_1, 0.01]),
     maxWallOffsetMs: random.fork('wall').pick([0, 100, 600_000]),
     faults: faultless

@@ -8,6 +8,7 @@ import type { Server } from '../cluster/server.js'
 import { labelOfFrame } from './label-of-frame.js'
 import { Ledger, type LedgerEntry } from './ledger.js'
 import type { Place, RunOptions } from './options.js'
+import { snapshotSooner } from './snapshot-sooner.js'
 import type { Violation } from './violation.js'
 
 /** A server whose process ended by itself is started again after this, as a supervisor would. */
@@ -51,6 +52,9 @@ export class Run {
   readonly #open = new Set<OpenQuestion>()
   readonly #damaged = new Set<number>()
   readonly #cleanUps: (() => void)[] = []
+  readonly #runningListeners: ((server: Server<MeshNode>, node: MeshNode) => void)[] = []
+  /** Kernel events that the harness itself has scheduled for later. */
+  plannedEvents = 0
 
   constructor(
     readonly options: RunOptions,
@@ -86,6 +90,7 @@ export class Run {
         },
       },
     )
+    this.atCleanUp(snapshotSooner(options.snapshotEveryBytes))
     this.checkers = ALL_CHECKERS.map((create) => create(this))
   }
 
@@ -113,6 +118,11 @@ export class Run {
 
   atCleanUp(task: () => void): void {
     this.#cleanUps.push(task)
+  }
+
+  /** Called whenever a node has started. */
+  onRunning(listener: (server: Server<MeshNode>, node: MeshNode) => void): void {
+    this.#runningListeners.push(listener)
   }
 
   observe(): void {
@@ -166,6 +176,7 @@ export class Run {
     const key = `${server.number} ${server.generation}`
     this.heard.set(key, { sinceUs: this.nowUs, events })
     this.#mark(server.number, 'node runs')
+    for (const listener of this.#runningListeners) listener(server, node)
     node.on('event', (event) => {
       if (event.type === 'SERVER_JOIN' || event.type === 'SERVER_LEAVE') return
       if (events.has(event.eventId)) this.fail('E2', `event ${event.eventId} came twice`, server.number)

@@ -1,4 +1,4 @@
-import { counters } from './counters.js'
+import { counters, flood } from './counters.js'
 import { events } from './events.js'
 import type { Workload } from './workload.js'
 
@@ -12,5 +12,5 @@ const mixed: Workload = {
 }
 
 export const WORKLOADS: ReadonlyMap<string, Workload> = new Map(
-  [mixed, counters, events].map((workload) => [workload.name, workload]),
+  [mixed, counters, flood, events].map((workload) => [workload.name, workload]),
 )

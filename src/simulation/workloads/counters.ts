@@ -15,11 +15,14 @@ const REFUSALS = new Set([
 ])
 /** Errors that may come instead of an acknowledgement; the operation stands. */
 const UNKNOWNS = new Set(['NOT_RUNNING', 'DISK_FULL', 'JOURNAL_FAILED', 'OVERLOADED', 'LEVEL_NOT_REACHED'])
+/** Items of one batch, and all items that batches touch. */
+const BATCH_ITEMS = 300
+const BATCH_KINDS = 1_000
 const QUORUM_SHARE = 0.15
 const HUGE_SHARE = 0.02
 const HUGE = 2n ** 70n
 
-/** Deposits and withdrawals from every server, on few or many items. */
+/** Deposits and withdrawals from every server, on few or many items. `flood` is the same with more batches. */
 export const counters: Workload = {
   name: 'counters',
   begin(run) {
@@ -30,6 +33,7 @@ export const counters: Workload = {
       const draw = random.fork(number)
       run.cluster.after(draw.uniform() * safetyMs, () => operate(run, draw))
     }
+    run.plannedEvents += count
   },
 }
 
@@ -38,6 +42,13 @@ function operate(run: Run, draw: SeededRandom): void {
   run.cluster.within(server, (node) => {
     const place = draw.pick(run.places)
     if (!run.hosts(server.number, place)) return
+    if (draw.chance(run.options.batchShare)) {
+      for (let kind = draw.integer(0, BATCH_KINDS - 1), done = 0; done < BATCH_ITEMS; done++, kind++) {
+        const item = `sim:batch_${kind % BATCH_KINDS}`
+        perform(run, server, node, { kind: 'deposit', ...place, item, amount: 1n }, draw)
+      }
+      return
+    }
     const deposits = draw.chance(run.options.depositShare)
     const amount = draw.chance(HUGE_SHARE) ? HUGE : BigInt(draw.integer(1, 64))
     const item = draw.pick(run.items)
@@ -86,3 +97,5 @@ function perform(
 export function hasCode(error: unknown, codes: ReadonlySet<string>): boolean {
   return codes.has(String((error as { code?: unknown } | undefined)?.code))
 }
+
+export const flood: Workload = { ...counters, name: 'flood' }
