@@ -1,11 +1,22 @@
+import type { ReplicaId } from '../sync/identity.js'
 import { type Cell, CellKind, type CounterValue, type ObjectValue } from './cell.js'
-import { addQuantities, Float64Column, Int32Column, QuantityColumn, subtractQuantities } from './column.js'
+import {
+  addQuantities,
+  Float64Column,
+  Int32Column,
+  QuantityColumn,
+  subtractQuantities,
+  TextColumn,
+} from './column.js'
 import { hashCounter, hashObject, hashString } from './hash.js'
+import { MAX_GRANTS } from './limits.js'
+import { addGrants, counterContribution, grantedTo, type Quantity } from './rights.js'
 
 /** The entries of one kind under one name: the items of a storage, the registers, the members. */
 export interface Namespace {
   readonly kind: number
   readonly name: string
+  readonly index: number
   /** Key → entry row. */
   readonly entries: Map<string, number>
 }
@@ -13,22 +24,37 @@ export interface Namespace {
 const NONE = -1
 const NO_GRANTS: CounterValue['granted'] = []
 
+/** Receivers whose first grant may still be on its way to the journal. */
+const GRANTS_UNDER_WAY = 64
+
+/** What an own change adds to a counter. */
+export interface CounterIncrement {
+  readonly deposited: Quantity
+  readonly withdrawn: Quantity
+  readonly compensated: Quantity
+  readonly granted: ReadonlyMap<ReplicaId, Quantity> | undefined
+}
+
 /**
  * All cells of one partition in columns: about 100 bytes a counter beside its key. An *entry* is a key with
  * the cells that replicas have for it as a linked list; a *cell* is one replica's part.
  *
  * `total` of a counter entry is the visible quantity: the sum over all cells plus own writes that are still
- * on their way to the journal, which `addToTotal` brings in early.
+ * on their way to the journal, which `addToTotal` brings in early. `elsewhere` is how much of it other
+ * replicas hold rights to; an own deposit or withdrawal does not change it, so knowing the own rights costs
+ * the hot path nothing: they are the difference.
  */
 export class CellTable {
   readonly namespaces = new Map<string, Namespace>()
   private lastNamespace: Namespace | undefined
 
-  private readonly entryNamespace: Namespace[] = []
-  private readonly entryKey: string[] = []
+  private readonly namespaceList: Namespace[] = []
+  private readonly entryNamespace = new Int32Column()
+  private readonly entryKey = new TextColumn()
   private readonly entryHash = new Int32Column()
   private readonly entryHead = new Int32Column()
   private readonly entryTotal = new QuantityColumn()
+  private readonly entryElsewhere = new QuantityColumn()
   /** Slot in the open generation of own writes, or -1. Owned by `OwnWrites`. */
   readonly openSlot = new Int32Column()
 
@@ -41,6 +67,13 @@ export class CellTable {
   /** Only counters that have been compensated or have granted rights have a row here. */
   private readonly settled = new Map<number, Pick<CounterValue, 'compensated' | 'granted'>>()
   private readonly objects = new Map<number, ObjectValue>()
+  /** Only where it is not the value's own expiry. */
+  private readonly keepUntil = new Map<number, number>()
+  /** How many numbers after the cell's own still belong to its batch; absent for none. */
+  private readonly batchRest = new Map<number, number>()
+  private self = NONE
+  /** The replica that this server writes as. */
+  selfReplica: ReplicaId | undefined
   private readonly freeCells: number[] = []
   private readonly freeEntries: number[] = []
 
@@ -50,7 +83,8 @@ export class CellTable {
     const identifier = `${kind}:${name}`
     let namespace = this.namespaces.get(identifier)
     if (!namespace) {
-      namespace = { kind, name, entries: new Map() }
+      namespace = { kind, name, index: this.namespaceList.length, entries: new Map() }
+      this.namespaceList.push(namespace)
       this.namespaces.set(identifier, namespace)
     }
     this.lastNamespace = namespace
@@ -66,26 +100,29 @@ export class CellTable {
     const known = namespace.entries.get(key)
     if (known !== undefined) return known
     const entry = this.freeEntries.pop() ?? this.pushEntry()
-    this.entryKey[entry] = key
-    this.entryNamespace[entry] = namespace
+    this.entryKey.set(entry, key)
+    this.entryNamespace.set(entry, namespace.index)
     this.entryHash.set(entry, hashString(hashString(namespace.kind, namespace.name), key))
     namespace.entries.set(key, entry)
     return entry
   }
 
   private pushEntry(): number {
+    this.entryKey.push('')
+    this.entryNamespace.push(NONE)
     this.entryHead.push(NONE)
     this.entryTotal.push(0)
+    this.entryElsewhere.push(0)
     this.openSlot.push(NONE)
     return this.entryHash.push(0)
   }
 
   namespaceOf(entry: number): Namespace {
-    return this.entryNamespace[entry]!
+    return this.namespaceList[this.entryNamespace.get(entry)]!
   }
 
   keyOf(entry: number): string {
-    return this.entryKey[entry]!
+    return this.entryKey.get(entry)
   }
 
   /** A counter entry's visible quantity: a number when safe, else a bigint; may be negative. */
@@ -95,6 +132,64 @@ export class CellTable {
 
   addToTotal(entry: number, amount: number | bigint): void {
     this.entryTotal.add(entry, amount)
+  }
+
+  ownRights(entry: number): Quantity {
+    return subtractQuantities(this.entryTotal.get(entry), this.entryElsewhere.get(entry))
+  }
+
+  /** Own rights go to someone else, or come from there when negative. */
+  addRightsElsewhere(entry: number, amount: Quantity): void {
+    this.entryElsewhere.add(entry, amount)
+  }
+
+  /** Changes whose rights are the own ones, here as index and as name. Costs one pass over the cells. */
+  setSelf(index: number, replica: ReplicaId): void {
+    this.addDurableRights(1)
+    this.self = index
+    this.selfReplica = replica
+    this.addDurableRights(-1)
+  }
+
+  /** Counts what the table holds for the own replica as held elsewhere (sign 1), or takes that back (-1). */
+  private addDurableRights(sign: 1 | -1): void {
+    const { self, selfReplica } = this
+    if (selfReplica === undefined) return
+    for (let cell = 0; cell < this.cellEntry.length; cell++) {
+      const entry = this.cellEntry.get(cell)
+      const isOwn = this.cellReplica.get(cell) === self
+      if (entry === NONE || !(isOwn || this.settled.has(cell))) continue
+      if (this.namespaceOf(entry).kind !== CellKind.counter) continue
+      const amount = isOwn ? this.ownDurableRights(cell) : grantedTo(this.grantsOf(cell), selfReplica)
+      this.entryElsewhere.add(entry, sign === 1 ? amount : -amount)
+    }
+  }
+
+  private ownDurableRights(cell: number): Quantity {
+    let rights = counterContribution(this.counterValue(cell))
+    for (const [receiver, amount] of this.grantsOf(cell)) {
+      if (receiver !== this.selfReplica) rights = subtractQuantities(rights, amount)
+    }
+    return rights
+  }
+
+  private grantsOf(cell: number): CounterValue['granted'] {
+    return this.settled.get(cell)?.granted ?? NO_GRANTS
+  }
+
+  /** How many replicas the own cell of an entry has granted rights to. */
+  ownGrantCount(entry: number): number {
+    if (this.settled.size === 0) return 0
+    const cell = this.findCell(entry, this.self)
+    return cell < 0 ? 0 : this.grantsOf(cell).length
+  }
+
+  mayGrantTo(entry: number, receiver: ReplicaId): boolean {
+    if (this.settled.size === 0) return true
+    const cell = this.findCell(entry, this.self)
+    if (cell < 0) return true
+    const granted = this.grantsOf(cell)
+    return granted.length < MAX_GRANTS - GRANTS_UNDER_WAY || granted.some(([replica]) => replica === receiver)
   }
 
   /** The cell of a replica (by its index) under an entry, or -1. */
@@ -158,12 +253,14 @@ export class CellTable {
       this.cellNext.set(before, next)
     }
     this.objects.delete(cell)
+    this.keepUntil.delete(cell)
+    this.batchRest.delete(cell)
     this.cellEntry.set(cell, NONE)
     this.cellNumber.set(cell, 0)
     this.freeCells.push(cell)
     if (this.entryHead.get(entry) !== NONE || this.openSlot.get(entry) !== NONE) return
-    this.entryNamespace[entry]!.entries.delete(this.entryKey[entry]!)
-    this.entryKey[entry] = ''
+    this.namespaceOf(entry).entries.delete(this.entryKey.get(entry))
+    this.entryKey.set(entry, '')
     this.freeEntries.push(entry)
   }
 
@@ -177,17 +274,56 @@ export class CellTable {
     }
   }
 
+  /** The value of a counter cell after an own change. */
+  counterPlus(cell: number, change: CounterIncrement): CounterValue {
+    const settled = this.settled.get(cell)
+    const granted = settled?.granted ?? NO_GRANTS
+    return {
+      deposited: addQuantities(this.deposited.get(cell), change.deposited),
+      withdrawn: addQuantities(this.withdrawn.get(cell), change.withdrawn),
+      compensated: addQuantities(settled?.compensated ?? 0, change.compensated),
+      granted: change.granted ? addGrants(granted, change.granted) : granted,
+    }
+  }
+
   objectValue(cell: number): ObjectValue {
     return this.objects.get(cell)!
   }
 
-  /** Overwrites a counter cell. The entry's total follows unless its change is already in there. */
-  setCounter(cell: number, number: number, value: CounterValue, totalFollows: boolean): void {
-    if (totalFollows) {
-      const entry = this.cellEntry.get(cell)
-      const before = counterContribution(this.counterValue(cell))
-      this.entryTotal.add(entry, subtractQuantities(counterContribution(value), before))
+  /** When the cell may be forgotten, wall ms; 0 for never. */
+  keepUntilMs(cell: number): number {
+    return this.keepUntil.get(cell) ?? this.objects.get(cell)![0]
+  }
+
+  batchRestOf(cell: number): number {
+    return this.batchRest.size === 0 ? 0 : (this.batchRest.get(cell) ?? 0)
+  }
+
+  setBatchRest(cell: number, rest: number): void {
+    if (rest > 0) this.batchRest.set(cell, rest)
+    else if (this.batchRest.size > 0) this.batchRest.delete(cell)
+  }
+
+  /** Overwrites a counter cell of another replica; the entry's total and rights follow. */
+  mergeCounter(cell: number, number: number, value: CounterValue): void {
+    const entry = this.cellEntry.get(cell)
+    let gain = counterContribution(value)
+    const settled = this.settled.size > 0 ? this.settled.get(cell) : undefined
+    if (this.cellNumber.get(cell) > 0) {
+      const standing = subtractQuantities(this.withdrawn.get(cell), settled?.compensated ?? 0)
+      gain = subtractQuantities(gain, subtractQuantities(this.deposited.get(cell), standing))
     }
+    this.entryTotal.add(entry, gain)
+    if (this.selfReplica !== undefined && (value.granted.length > 0 || settled)) {
+      const before = grantedTo(settled?.granted ?? NO_GRANTS, this.selfReplica)
+      gain = subtractQuantities(gain, subtractQuantities(grantedTo(value.granted, this.selfReplica), before))
+    }
+    this.entryElsewhere.add(entry, gain)
+    this.setCounter(cell, number, value)
+  }
+
+  /** Overwrites a counter cell whose change is already in the entry's total: an own one. */
+  setCounter(cell: number, number: number, value: CounterValue): void {
     this.cellNumber.set(cell, number)
     this.deposited.set(cell, value.deposited)
     this.withdrawn.set(cell, value.withdrawn)
@@ -198,19 +334,25 @@ export class CellTable {
     }
   }
 
-  setObject(cell: number, number: number, value: ObjectValue): void {
+  setObject(cell: number, number: number, value: ObjectValue, keepUntilMs: number | undefined): void {
     this.cellNumber.set(cell, number)
     this.objects.set(cell, value)
+    if (keepUntilMs === undefined) this.keepUntil.delete(cell)
+    else this.keepUntil.set(cell, keepUntilMs)
   }
 
   /** The cell as it travels. */
   export(cell: number): Cell {
     const entry = this.cellEntry.get(cell)
-    const { kind, name } = this.entryNamespace[entry]!
-    const head = { kind, number: this.cellNumber.get(cell), namespace: name, key: this.entryKey[entry]! }
-    return kind === CellKind.counter
-      ? { ...head, kind: CellKind.counter, value: this.counterValue(cell) }
-      : { ...head, value: this.objectValue(cell) }
+    const { kind, name } = this.namespaceOf(entry)
+    const number = this.cellNumber.get(cell)
+    const key = this.entryKey.get(entry)
+    if (kind === CellKind.counter) {
+      return { kind: CellKind.counter, number, namespace: name, key, value: this.counterValue(cell) }
+    }
+    const object = { kind, number, namespace: name, key, value: this.objects.get(cell)! }
+    const keepUntilMs = this.keepUntil.get(cell)
+    return keepUntilMs === undefined ? object : { ...object, keepUntilMs }
   }
 
   /** 0 for cells that expire: servers forget those at slightly different moments, so they are left out. */
@@ -218,10 +360,15 @@ export class CellTable {
     const entry = this.cellEntry.get(cell)
     const seed = this.entryHash.get(entry)
     const number = this.cellNumber.get(cell)
-    if (this.entryNamespace[entry]!.kind === CellKind.counter)
-      return hashCounter(seed, number, this.counterValue(cell))
-    const value = this.objects.get(cell)!
-    return value[0] === 0 ? hashObject(seed, number, value) : 0
+    if (this.namespaceOf(entry).kind !== CellKind.counter) {
+      const value = this.objects.get(cell)!
+      return this.keepUntilMs(cell) === 0 ? hashObject(seed, number, value) : 0
+    }
+    const settled = this.settled.size > 0 ? this.settled.get(cell) : undefined
+    const deposited = this.deposited.get(cell)
+    const withdrawn = this.withdrawn.get(cell)
+    if (!settled) return hashCounter(seed, number, deposited, withdrawn, 0, NO_GRANTS)
+    return hashCounter(seed, number, deposited, withdrawn, settled.compensated, settled.granted)
   }
 
   get entryCount(): number {
@@ -235,22 +382,5 @@ export class CellTable {
   /** Object cells only, for expiry. */
   objectCells(): IterableIterator<[number, ObjectValue]> {
     return this.objects.entries()
-  }
-}
-
-/** What a replica's cell adds to the quantity: D − (W − C). Grants move rights, not items. */
-export function counterContribution(value: CounterValue): number | bigint {
-  const standing = subtractQuantities(value.withdrawn, value.compensated)
-  return subtractQuantities(value.deposited, standing)
-}
-
-export function addToCounter(
-  value: CounterValue,
-  change: { readonly deposited: number | bigint; readonly withdrawn: number | bigint },
-): CounterValue {
-  return {
-    ...value,
-    deposited: addQuantities(value.deposited, change.deposited),
-    withdrawn: addQuantities(value.withdrawn, change.withdrawn),
   }
 }

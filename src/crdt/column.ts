@@ -3,23 +3,56 @@ const CHUNK_BITS = 14
 const CHUNK_ROWS = 1 << CHUNK_BITS
 const CHUNK_MASK = CHUNK_ROWS - 1
 
-/** A growable column of float64 numbers, indexed by row. Rows must be pushed before they are set. */
+/**
+ * A growable column of float64 numbers, indexed by row. Rows must be pushed before they are set. A chunk in
+ * which all is 0 takes no memory: many counters are never withdrawn from.
+ */
 export class Float64Column {
-  private readonly chunks: Float64Array[] = []
+  private readonly chunks: (Float64Array | undefined)[] = []
   length = 0
 
   push(value: number): number {
     const row = this.length++
-    if ((row & CHUNK_MASK) === 0) this.chunks.push(new Float64Array(CHUNK_ROWS))
-    this.chunks[row >>> CHUNK_BITS]![row & CHUNK_MASK] = value
+    if ((row & CHUNK_MASK) === 0) this.chunks.push(undefined)
+    this.set(row, value)
     return row
   }
 
   get(row: number): number {
-    return this.chunks[row >>> CHUNK_BITS]![row & CHUNK_MASK]!
+    const chunk = this.chunks[row >>> CHUNK_BITS]
+    return chunk === undefined ? 0 : chunk[row & CHUNK_MASK]!
   }
 
   set(row: number, value: number): void {
+    const chunk = this.chunks[row >>> CHUNK_BITS]
+    if (chunk !== undefined) chunk[row & CHUNK_MASK] = value
+    else if (value !== 0) this.allocate(row >>> CHUNK_BITS)[row & CHUNK_MASK] = value
+  }
+
+  private allocate(position: number): Float64Array {
+    const chunk = new Float64Array(CHUNK_ROWS)
+    this.chunks[position] = chunk
+    return chunk
+  }
+}
+
+/** A growable column of strings, indexed by row. */
+export class TextColumn {
+  private readonly chunks: string[][] = []
+  length = 0
+
+  push(value: string): number {
+    const row = this.length++
+    if ((row & CHUNK_MASK) === 0) this.chunks.push([])
+    this.chunks[row >>> CHUNK_BITS]!.push(value)
+    return row
+  }
+
+  get(row: number): string {
+    return this.chunks[row >>> CHUNK_BITS]![row & CHUNK_MASK]!
+  }
+
+  set(row: number, value: string): void {
     this.chunks[row >>> CHUNK_BITS]![row & CHUNK_MASK] = value
   }
 }

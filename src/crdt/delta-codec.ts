@@ -12,6 +12,7 @@ import {
 import { MessageType } from '../wire/message-type.js'
 import type { WireTuple, WireValue } from '../wire/wire-value.js'
 import {
+  type BatchSpan,
   type Cell,
   CellKind,
   type CounterCell,
@@ -28,14 +29,20 @@ import {
   MAX_NAMESPACE_LENGTH,
   MAX_PARTITION_LENGTH,
   MAX_REPLICA_LENGTH,
+  MAX_SPAN_CELLS,
 } from './limits.js'
 
 const NO_GRANTS: CounterCell['value']['granted'] = []
 
-/** [type, partition, replica, from, to, horizon, repair, cells]; the same bytes go to peers and journals. */
+/**
+ * [type, partition, replica, from, to, horizon, repair, cells, batches?]; the same bytes go to peers and
+ * journals. Batches are a flat list of first and last numbers, left out when there are none.
+ */
 export function deltaToTuple(delta: Delta): WireTuple {
-  const { partition, replica, from, to, horizon, repair } = delta
-  return [MessageType.delta, partition, replica, from, to, horizon, repair, delta.cells.map(cellToTuple)]
+  const { partition, replica, from, to, horizon, repair, batches } = delta
+  const cells = delta.cells.map(cellToTuple)
+  const tuple: WireTuple = [MessageType.delta, partition, replica, from, to, horizon, repair, cells]
+  return batches && batches.length > 0 ? [...tuple, batches.flat()] : tuple
 }
 
 /**
@@ -59,6 +66,7 @@ export function deltaFromTuple(tuple: WireTuple): Delta {
     previous = cell.number
     cells[position] = cell
   }
+  const batches = readBatches(fields[8], from, to)
   return {
     partition: expectString(fields[1], MAX_PARTITION_LENGTH, 'delta.partition'),
     replica: expectString(fields[2], MAX_REPLICA_LENGTH, 'delta.replica'),
@@ -67,12 +75,37 @@ export function deltaFromTuple(tuple: WireTuple): Delta {
     horizon,
     repair: expectBoolean(fields[6], 'delta.repair'),
     cells,
+    ...(batches.length > 0 && { batches }),
   }
 }
 
-/** [kind, number, namespace, key, …value]. */
+function readBatches(value: WireValue | undefined, from: number, to: number): BatchSpan[] {
+  if (value === undefined) return []
+  const flat = expectArray(value, 2 * MAX_DELTA_CELLS, 'delta.batches')
+  if (flat.length % 2 !== 0) throw new FrameError('delta.batches: pairs expected')
+  const batches: BatchSpan[] = []
+  let previous = from
+  for (let position = 0; position < flat.length; position += 2) {
+    const first = expectUint(flat[position], 'delta.batches.first')
+    const last = expectUint(flat[position + 1], 'delta.batches.last', to)
+    if (first <= previous || last <= first || last - first >= MAX_SPAN_CELLS) {
+      throw new FrameError(`delta.batches: [${first}, ${last}] in (${from}, ${to}]`)
+    }
+    previous = last
+    batches.push([first, last])
+  }
+  return batches
+}
+
+/**
+ * [kind, number, namespace, key, …value]. What a newer version adds to a known kind would be lost on its way
+ * through an older one, so additions come as new kinds, which are passed on as they are.
+ */
 export function cellToTuple(cell: Cell): WireTuple {
-  if (!isCounterCell(cell)) return [cell.kind, cell.number, cell.namespace, cell.key, cell.value]
+  if (!isCounterCell(cell)) {
+    const tuple = [cell.kind, cell.number, cell.namespace, cell.key, cell.value]
+    return cell.keepUntilMs === undefined ? tuple : [...tuple, cell.keepUntilMs]
+  }
   const { deposited, withdrawn, compensated, granted } = cell.value
   const totals = [
     cell.kind,
@@ -98,7 +131,8 @@ export function cellFromTuple(value: WireValue | undefined): Cell {
   if (kind !== CellKind.counter) {
     const rest = expectTuple(fields[4], 1, 'cell.value')
     if (expectNumber(rest[0], 'cell.expires') < 0) throw new FrameError('cell.expires is negative')
-    return { kind, number, namespace, key, value: rest as ObjectValue }
+    const cell = { kind, number, namespace, key, value: rest as ObjectValue }
+    return fields.length > 5 ? { ...cell, keepUntilMs: expectUint(fields[5], 'cell.keepUntil') } : cell
   }
   return {
     kind: CellKind.counter,

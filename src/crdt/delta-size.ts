@@ -31,15 +31,20 @@ export function valueBytes(value: WireValue): number {
   return 9
 }
 
-/** Splits cells into runs of about `maxBytes` each. */
+/**
+ * Splits unnumbered cells into runs of about `maxBytes` each. Neighbours with the same number other than 0
+ * are of one batch and stay together (see `Partition.takeUnnumbered`).
+ */
 export function cutCells(cells: readonly Cell[], maxBytes: number): Cell[][] {
   const runs: Cell[][] = []
   let bytes = Number.POSITIVE_INFINITY
+  let batch = 0
   for (const cell of cells) {
-    if (bytes >= maxBytes) {
+    if (bytes >= maxBytes && (cell.number === 0 || cell.number !== batch)) {
       runs.push([])
       bytes = 0
     }
+    batch = cell.number
     runs.at(-1)!.push(cell)
     bytes += cellBytes(cell)
   }

@@ -15,6 +15,8 @@ export function hashString(seed: number, text: string): number {
 }
 
 export function hashNumber(seed: number, value: number): number {
+  // The common case, a small integer, without a division; the result is the same.
+  if (value >= 0 && value <= 0x7fffffff) return mix(Math.imul(seed, 31) ^ mix(value))
   const high = Math.floor(value / 0x1_0000_0000)
   return mix(Math.imul(seed, 31) ^ mix((value | 0) ^ Math.imul(high, 0x9e3779b1)))
 }
@@ -23,12 +25,19 @@ function hashQuantity(seed: number, value: number | bigint): number {
   return typeof value === 'number' ? hashNumber(seed, value) : hashString(seed, value.toString())
 }
 
-export function hashCounter(seed: number, number: number, value: CounterValue): number {
+export function hashCounter(
+  seed: number,
+  number: number,
+  deposited: number | bigint,
+  withdrawn: number | bigint,
+  compensated: number | bigint,
+  granted: CounterValue['granted'],
+): number {
   let hash = hashNumber(seed, number)
-  hash = hashQuantity(hash, value.deposited)
-  hash = hashQuantity(hash, value.withdrawn)
-  hash = hashQuantity(hash, value.compensated)
-  for (const [replica, amount] of value.granted) hash = hashQuantity(hashString(hash, replica), amount)
+  hash = hashQuantity(hash, deposited)
+  hash = hashQuantity(hash, withdrawn)
+  hash = hashQuantity(hash, compensated)
+  for (const [replica, amount] of granted) hash = hashQuantity(hashString(hash, replica), amount)
   return hash
 }
 

@@ -1,11 +1,21 @@
 import { assertInvariant } from '../sync/errors.js'
 import type { ReplicaId } from '../sync/identity.js'
-import { type Cell, type Delta, isCounterCell, type ObjectValue } from './cell.js'
-import { addToCounter, CellTable } from './cell-table.js'
+import {
+  type BatchSpan,
+  type Cell,
+  CellKind,
+  type Delta,
+  isCounterCell,
+  type ObjectCell,
+  type ObjectValue,
+} from './cell.js'
+import { CellTable } from './cell-table.js'
 import { compareCells } from './compare-cells.js'
 import { cellBytes } from './delta-size.js'
-import { changeAsCell, type Generation, OwnWrites } from './own-writes.js'
+import { MAX_DELTA_CELLS, MAX_SPAN_CELLS } from './limits.js'
+import { changeAsCell, type Generation, numberingOrder, type OwnChange, OwnWrites } from './own-writes.js'
 import { ReplicaLog } from './replica-log.js'
+import { type Quantity, rightsByReplica } from './rights.js'
 
 /** Where a merge ended. 'gap': refused, something before `delta.from` is missing. 'known': nothing new. */
 export type MergeOutcome = 'applied' | 'known' | 'gap'
@@ -32,6 +42,8 @@ export interface PreparedFlush {
   readonly generation: Generation
   /** Consecutive intervals of the own replica, to be journalled together or not at all. */
   readonly deltas: readonly Delta[]
+  /** Entries in the order of the deltas' cells. */
+  readonly entries: readonly number[]
 }
 
 /**
@@ -60,6 +72,7 @@ export class Partition {
   writeAs(replica: ReplicaId): void {
     assertInvariant(this.flying === undefined, 'J1', 'incarnation changed during a flush')
     this.self = this.stateOf(replica)
+    this.table.setSelf(this.self.index, replica)
   }
 
   get ownReplica(): ReplicaState {
@@ -84,28 +97,38 @@ export class Partition {
   }
 
   /**
-   * The writes of `replica` above `from`, cut after about `maxBytes` at any cell; undefined when there are
-   * none. Costs only what it returns.
+   * The writes of `replica` above `from`, cut after about `maxBytes` at any cell that does not end inside a
+   * batch (and never before the first); undefined when there are none. Costs only what it returns.
    */
   deltaSince(replica: ReplicaId, from: number, maxBytes: number, repair = false): Delta | undefined {
     const state = this.byReplica.get(replica)
     if (!state || state.known <= from) return undefined
     const cells: Cell[] = []
+    const batches: BatchSpan[] = []
     let bytes = 0
     let to = state.known
+    let last = from
+    let batchEnd = 0
     state.log.forEachAfter(from, (number, row) => {
-      if (bytes >= maxBytes) {
-        to = cells.at(-1)!.number
+      if (number > batchEnd && cells.length > 0 && (bytes >= maxBytes || cells.length >= DELTA_CELLS)) {
+        to = Math.max(last, batchEnd)
         return false
       }
       assertInvariant(number <= state.known, 'D1', `${replica} holds write ${number} above ${state.known}`)
       const cell = this.table.export(row)
       bytes += cellBytes(cell)
       cells.push(cell)
+      last = number
+      const rest = this.table.batchRestOf(row)
+      if (rest > 0 && number > batchEnd) {
+        batchEnd = number + rest
+        batches.push([number, batchEnd])
+      }
       return true
     })
     const horizon = Math.max(state.horizon, state.known)
-    return { partition: this.name, replica, from, to, horizon, repair, cells }
+    const delta = { partition: this.name, replica, from, to, horizon, repair, cells }
+    return batches.length > 0 ? { ...delta, batches } : delta
   }
 
   /**
@@ -117,58 +140,79 @@ export class Partition {
     assertInvariant(state !== this.self, 'I1', `own writes ${delta.replica} came from outside`)
     if (delta.from > state.known) return 'gap'
     if (delta.to <= state.known && !delta.repair) return 'known'
+    const restAt = batchRests(delta.batches)
     for (const cell of delta.cells) {
-      const entry = this.apply(state, cell, true)
-      if (entry >= 0) this.onChange(entry)
+      // Seen before; if it is not here any more it has expired, and must not come back.
+      if (cell.number <= state.known && !delta.repair) continue
+      const entry = this.table.entry(this.table.namespace(cell.kind, cell.namespace), cell.key)
+      if (this.apply(state, entry, cell, restAt(cell.number))) this.onChange(entry)
     }
     state.known = Math.max(state.known, delta.to)
     state.horizon = Math.max(state.horizon, delta.horizon, delta.to)
     return 'applied'
   }
 
-  /** Numbers the open own writes and hands them over for the journal. One flush at a time. */
+  /** Rights of every replica as the merged state has them; the own ones with own writes under way. */
+  rightsOf(entry: number): Map<ReplicaId, Quantity> {
+    const cells = [...this.table.cellsOf(entry)].map((cell) => ({
+      replica: this.replicaAt(this.table.replicaOf(cell)),
+      value: this.table.counterValue(cell),
+    }))
+    const rights = rightsByReplica(cells)
+    if (this.self) rights.set(this.self.replica, this.own.rights(entry))
+    return rights
+  }
+
+  /** Numbers the oldest generation of own writes and hands it over for the journal. One flush at a time. */
   prepareFlush(maxBytes: number): PreparedFlush | undefined {
     assertInvariant(this.flying === undefined, 'J1', 'a second flush before the first one ended')
     if (this.own.isEmpty) return undefined
     const self = this.ownReplica
     const generation = this.own.take()
+    const { name: partition } = this
+    const { replica } = self
     const deltas: Delta[] = []
+    const entries: number[] = []
     let from = self.known
+    let number = from
     let cells: Cell[] = []
+    let batches: BatchSpan[] = []
     let bytes = 0
-    let number = self.known
     const cut = () => {
-      deltas.push({
-        partition: this.name,
-        replica: self.replica,
-        from,
-        to: number,
-        horizon: number,
-        repair: false,
-        cells,
-      })
+      const delta = { partition, replica, from, to: number, horizon: number, repair: false, cells }
+      deltas.push(batches.length > 0 ? { ...delta, batches } : delta)
       from = number
       cells = []
+      batches = []
       bytes = 0
     }
-    for (const change of generation) {
+    let batchEnd = 0
+    for (const change of numberingOrder(generation)) {
+      if (number >= batchEnd && (bytes >= maxBytes || cells.length >= DELTA_CELLS)) cut()
       number += 1
-      const cell = this.numbered(change.entry, changeAsCell(this.table, change), number)
+      const spanCells = change.span?.members.length ?? 1
+      if (number > batchEnd && spanCells > 1) {
+        batchEnd = number + spanCells - 1
+        batches.push([number, batchEnd])
+      }
+      const cell = this.numbered(change, number)
+      entries.push(change.entry)
       cells.push(cell)
       bytes += cellBytes(cell)
-      if (bytes >= maxBytes) cut()
     }
-    if (cells.length > 0) cut()
+    cut()
     this.flying = generation
-    return { generation, deltas }
+    return { generation, deltas, entries }
   }
 
   /** The flush is durable: its writes become part of the state that others may see. */
   completeFlush(flush: PreparedFlush): void {
     assertInvariant(this.flying === flush.generation, 'J1', 'an unknown flush was completed')
     const self = this.ownReplica
+    let position = 0
     for (const delta of flush.deltas) {
-      for (const cell of delta.cells) this.apply(self, cell, false)
+      const restAt = batchRests(delta.batches)
+      for (const cell of delta.cells) this.apply(self, flush.entries[position++]!, cell, restAt(cell.number))
       self.known = delta.to
       self.horizon = Math.max(self.horizon, delta.to)
     }
@@ -176,36 +220,51 @@ export class Partition {
     this.flying = undefined
   }
 
-  /** Hands the open own writes over without numbering them (see src/node: a restart before first contact). */
+  /**
+   * Hands the oldest generation over without numbering it (see src/node: a restart before first contact).
+   * Neighbouring cells that share a number other than 0 are of one batch.
+   */
   takeUnnumbered(): { generation: Generation; cells: Cell[] } | undefined {
     if (this.own.isEmpty) return undefined
     const generation = this.own.take()
-    return { generation, cells: generation.map((change) => changeAsCell(this.table, change)) }
+    let batch = 0
+    const cells = numberingOrder(generation).map((change) => {
+      if (change.span?.members[0] === change) batch += 1
+      return changeAsCell(this.table, change, change.span ? batch : 0)
+    })
+    return { generation, cells }
   }
 
   /** Takes back, at a restart, what an earlier run had journalled without a number. */
   readoptUnnumbered(cells: readonly Cell[]): void {
+    for (let first = 0; first < cells.length; ) {
+      const { number } = cells[first]!
+      let end = first + 1
+      while (number !== 0 && end < cells.length && cells[end]!.number === number) end += 1
+      const run = cells.slice(first, end)
+      first = end
+      this.own.readopt(
+        run.map((cell) => this.table.entry(this.table.namespace(cell.kind, cell.namespace), cell.key)),
+        run,
+      )
+    }
     for (const cell of cells) {
-      const entry = this.table.entry(this.table.namespace(cell.kind, cell.namespace), cell.key)
-      if (isCounterCell(cell)) {
-        if (cell.value.deposited !== 0) this.own.deposit(entry, cell.value.deposited)
-        if (cell.value.withdrawn !== 0) this.own.withdraw(entry, cell.value.withdrawn)
-      } else {
-        this.own.setObject(entry, cell.value)
-      }
-      this.onChange(entry)
+      this.onChange(this.table.entry(this.table.namespace(cell.kind, cell.namespace), cell.key))
     }
   }
 
   /**
-   * Forgets object cells that have expired, once every cell of their entry has: a younger value that expired
-   * must not bring an older one back. Returns how many went.
+   * Forgets object cells that may be forgotten (`CellTable.keepUntilMs`), once every cell of their entry may: a
+   * younger value that expired must not bring an older one back. Returns how many went.
+   *
+   * A write of another replica that is still on its way meanwhile would find the entry empty, so give a time
+   * that lies back by as long as servers may be cut off from each other.
    */
   removeExpired(nowMs: number): number {
     const expired: number[] = []
-    for (const [cell, value] of this.table.objectCells()) {
-      if (isExpired(value, nowMs) && this.wholeEntryExpired(this.table.entryOf(cell), nowMs))
-        expired.push(cell)
+    for (const [cell] of this.table.objectCells()) {
+      const entry = this.table.entryOf(cell)
+      if (isPast(this.table.keepUntilMs(cell), nowMs) && this.wholeEntryPast(entry, nowMs)) expired.push(cell)
     }
     for (const cell of expired) {
       const state = this.states[this.table.replicaOf(cell)]!
@@ -218,36 +277,39 @@ export class Partition {
     return expired.length
   }
 
-  private wholeEntryExpired(entry: number, nowMs: number): boolean {
+  private wholeEntryPast(entry: number, nowMs: number): boolean {
     if (this.own.pendingObject(entry)) return false
     for (const cell of this.table.cellsOf(entry)) {
-      if (!isExpired(this.table.objectValue(cell), nowMs)) return false
+      if (!isPast(this.table.keepUntilMs(cell), nowMs)) return false
     }
     return true
   }
 
-  /** Brings in one cell. Returns its entry, or -1 when what is here is newer. */
-  private apply(state: ReplicaState, cell: Cell, totalFollows: boolean): number {
-    const entry = this.table.entry(this.table.namespace(cell.kind, cell.namespace), cell.key)
-    let row = this.table.findCell(entry, state.index)
+  /** Brings in one cell under its entry. Returns false when what is here is newer. */
+  private apply(state: ReplicaState, entry: number, cell: Cell, batchRest: number): boolean {
+    const { table } = this
+    const isOwn = state === this.self
+    let row = table.findCell(entry, state.index)
     let previous = 0
     if (row < 0) {
-      row = this.table.addCell(entry, state.index, state === this.self)
+      row = table.addCell(entry, state.index, isOwn)
       state.cellCount += 1
     } else {
-      previous = this.table.numberOf(row)
-      if (previous > cell.number) return -1
-      if (previous === cell.number && !this.divergesUpwards(row, cell)) return -1
-      state.checksum = (state.checksum - this.table.hashOf(row)) | 0
+      previous = table.numberOf(row)
+      if (previous > cell.number) return false
+      if (previous === cell.number && !this.divergesUpwards(row, cell)) return false
+      state.checksum = (state.checksum - table.hashOf(row)) | 0
     }
-    if (isCounterCell(cell)) this.table.setCounter(row, cell.number, cell.value, totalFollows)
-    else this.table.setObject(row, cell.number, cell.value)
-    state.checksum = (state.checksum + this.table.hashOf(row)) | 0
-    if (previous === cell.number) return entry
+    if (!isCounterCell(cell)) table.setObject(row, cell.number, cell.value, cell.keepUntilMs)
+    else if (isOwn) table.setCounter(row, cell.number, cell.value)
+    else table.mergeCounter(row, cell.number, cell.value)
+    table.setBatchRest(row, batchRest)
+    state.checksum = (state.checksum + table.hashOf(row)) | 0
+    if (previous === cell.number) return true
     if (previous > 0) state.log.markStale(previous)
     if (cell.number > state.log.lastNumber) state.log.append(cell.number, row)
     else state.log.insert(cell.number, row)
-    return entry
+    return true
   }
 
   /** Same dot: equal, unless there is a defect; then the greater one wins everywhere, so that all converge. */
@@ -257,11 +319,21 @@ export class Partition {
     return order > 0
   }
 
-  private numbered(entry: number, change: Cell, number: number): Cell {
-    if (!isCounterCell(change)) return { ...change, number }
-    const row = this.table.findCell(entry, this.ownReplica.index)
-    const value = row < 0 ? change.value : addToCounter(this.table.counterValue(row), change.value)
-    return { ...change, number, value }
+  /** An own change as the cell that it makes of the durable one. */
+  private numbered(change: OwnChange, number: number): Cell {
+    const { table } = this
+    const row = table.findCell(change.entry, this.ownReplica.index)
+    if (row < 0) return changeAsCell(table, change, number)
+    const { kind, name: namespace } = table.namespaceOf(change.entry)
+    const key = table.keyOf(change.entry)
+    if (kind === CellKind.counter) {
+      return { kind: CellKind.counter, number, namespace, key, value: table.counterPlus(row, change) }
+    }
+    const cell: ObjectCell = { kind, number, namespace, key, value: change.object! }
+    // Whoever misses this value would otherwise show the one before it for ever.
+    const before = table.keepUntilMs(row)
+    const expires = cell.value[0]
+    return expires !== 0 && (before === 0 || before > expires) ? { ...cell, keepUntilMs: before } : cell
   }
 
   private stateOf(replica: ReplicaId): ReplicaState {
@@ -276,6 +348,24 @@ export class Partition {
     }
     return state
   }
+}
+
+/** Cells in one delta, with room for a batch in excess. */
+const DELTA_CELLS = MAX_DELTA_CELLS - MAX_SPAN_CELLS
+
+/** Tells for ascending numbers how many of the following ones belong to the same batch. */
+function batchRests(batches: readonly BatchSpan[] | undefined): (number: number) => number {
+  if (batches === undefined) return () => 0
+  let position = 0
+  return (number) => {
+    while (position < batches.length && batches[position]![1] < number) position += 1
+    const batch = batches[position]
+    return batch && batch[0] <= number ? batch[1] - number : 0
+  }
+}
+
+function isPast(timeMs: number, nowMs: number): boolean {
+  return timeMs !== 0 && timeMs <= nowMs
 }
 
 export function isExpired(value: ObjectValue, nowMs: number): boolean {

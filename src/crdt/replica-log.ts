@@ -33,8 +33,12 @@ export class ReplicaLog {
     assertInvariant(number > this.lastNumber, 'D1', `write ${number} appended after ${this.lastNumber}`)
     let tail = this.segments.at(-1)
     if (!tail || tail.length === SEGMENT_ROWS) {
+      const before = this.segments.length - 1
+      const isSparse = tail !== undefined && tail.live <= SEGMENT_ROWS / 2
       tail = emptySegment()
       this.segments.push(tail)
+      // Its rows may all be stale already, and then nothing would ever come by here again.
+      if (isSparse) this.compact(before)
     }
     tail.numbers[tail.length] = number
     tail.rows[tail.length] = row
@@ -48,22 +52,57 @@ export class ReplicaLog {
     const segment = this.segments[position]
     if (!segment) return
     segment.live -= 1
-    const isTail = position === this.segments.length - 1
-    if (segment.live === 0 && !isTail) this.segments.splice(position, 1)
-    else if (segment.live <= SEGMENT_ROWS / 2) this.mergeWithNeighbour(position)
+    if (segment.live <= SEGMENT_ROWS / 2) this.compact(position)
   }
 
-  /** Inserts a write below the last number: only a repair does that, so it may cost a rebuild. */
+  private compact(position: number): void {
+    const isTail = position === this.segments.length - 1
+    if (this.segments[position]!.live === 0 && !isTail) this.segments.splice(position, 1)
+    else this.mergeWithNeighbour(position)
+  }
+
+  /** Inserts a write below the last number, which only a repair does. Costs one segment, not the log. */
   insert(number: number, row: number): void {
-    const entries: [number, number][] = []
-    this.forEachAfter(0, (liveNumber, liveRow) => {
-      if (liveNumber !== number) entries.push([liveNumber, liveRow])
-      return true
-    })
-    entries.push([number, row])
-    entries.sort((left, right) => left[0] - right[0])
-    this.segments.length = 0
-    for (const [entryNumber, entryRow] of entries) this.append(entryNumber, entryRow)
+    const position = this.segmentOf(number)
+    const segment = this.segments[position]
+    assertInvariant(segment !== undefined, 'D1', `write ${number} inserted after ${this.lastNumber}`)
+    const numbers: number[] = []
+    const rows: number[] = []
+    const add = (liveNumber: number, liveRow: number) => {
+      numbers.push(liveNumber)
+      rows.push(liveRow)
+    }
+    let inserted = false
+    for (let slot = 0; slot < segment.length; slot++) {
+      const slotNumber = segment.numbers[slot]!
+      const slotRow = segment.rows[slot]!
+      if (!inserted && slotNumber >= number) {
+        add(number, row)
+        inserted = true
+      }
+      if (this.isLive(slotRow, slotNumber) && slotNumber !== number) add(slotNumber, slotRow)
+    }
+    if (!inserted) add(number, row)
+    const half = numbers.length > SEGMENT_ROWS ? numbers.length >>> 1 : numbers.length
+    const parts = [this.segmentFrom(numbers, rows, 0, half)]
+    if (half < numbers.length) parts.push(this.segmentFrom(numbers, rows, half, numbers.length))
+    this.segments.splice(position, 1, ...parts)
+  }
+
+  private segmentFrom(
+    numbers: readonly number[],
+    rows: readonly number[],
+    from: number,
+    to: number,
+  ): Segment {
+    const segment = emptySegment()
+    for (let slot = from; slot < to; slot++) {
+      segment.numbers[segment.length] = numbers[slot]!
+      segment.rows[segment.length] = rows[slot]!
+      segment.length += 1
+      if (this.isLive(rows[slot]!, numbers[slot]!)) segment.live += 1
+    }
+    return segment
   }
 
   /** Visits live writes above `number` in ascending order until `visit` returns false. */
