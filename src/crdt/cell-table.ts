@@ -384,3 +384,14 @@ export class CellTable {
     return this.objects.entries()
   }
 }
+
+export function addToCounter(
+  value: CounterValue,
+  change: { readonly deposited: Quantity; readonly withdrawn: Quantity },
+): CounterValue {
+  return {
+    ...value,
+    deposited: addQuantities(value.deposited, change.deposited),
+    withdrawn: addQuantities(value.withdrawn, change.withdrawn),
+  }
+}
