@@ -1,4 +1,7 @@
+import { durabilityMutants } from './durability.js'
 import type { Mutant } from './mutant.js'
+import { replicationMutants } from './replication.js'
+import { surfaceMutants } from './surface.js'
 
-/** Every broken variant. A new one is a line in its family's file. */
-export const MUTANTS: readonly Mutant[] = []
+/** Every broken variant. A new family is a file of its own and a line here. */
+export const MUTANTS: readonly Mutant[] = [...replicationMutants, ...durabilityMutants, ...surfaceMutants]

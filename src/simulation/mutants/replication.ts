@@ -1,0 +1,92 @@
+import { type Cell, isCounterCell } from '../../crdt/cell.js'
+import { addQuantities } from '../../crdt/column.js'
+import { deltaFromTuple, deltaToTuple } from '../../crdt/delta-codec.js'
+import { Partition } from '../../crdt/partition.js'
+import { Replicator, type ReplicatorPorts } from '../../gossip/replicator.js'
+import { encodeMessage } from '../../wire/encode.js'
+import { override } from '../override.js'
+import type { Mutant } from './mutant.js'
+
+const mergeAdds: Mutant = {
+  name: 'merge-adds-instead-of-keeping-the-later-write',
+  invariant: 'S1',
+  withinSeeds: 10,
+  apply(run) {
+    run.atCleanUp(
+      override(Partition.prototype, 'merge', (original) => {
+        return function (this: Partition, delta) {
+          const cells = delta.cells.map((cell) => added(this, delta.replica, cell))
+          return original.call(this, { ...delta, cells })
+        }
+      }),
+    )
+  },
+}
+
+function added(partition: Partition, replica: string, cell: Cell): Cell {
+  const state = partition.replica(replica)
+  if (!isCounterCell(cell) || state === undefined) return cell
+  const { table } = partition
+  const entry = table.findNamespace(cell.kind, cell.namespace)?.entries.get(cell.key)
+  const row = entry === undefined ? -1 : table.findCell(entry, state.index)
+  if (row < 0 || table.numberOf(row) >= cell.number) return cell
+  const before = table.counterValue(row)
+  const deposited = addQuantities(before.deposited, cell.value.deposited)
+  const withdrawn = addQuantities(before.withdrawn, cell.value.withdrawn)
+  return { ...cell, value: { ...cell.value, deposited, withdrawn } }
+}
+
+const gapSwallowed: Mutant = {
+  name: 'gap-swallowed',
+  invariant: 'S1',
+  withinSeeds: 60,
+  apply(run) {
+    run.atCleanUp(
+      override(Replicator.prototype, 'onDelta', (original) => {
+        return function (this: Replicator, peer, tuple, bytes) {
+          const delta = deltaFromTuple(tuple)
+          const { ports } = this as unknown as { ports: ReplicatorPorts }
+          const known = ports.partitions.get(delta.partition)?.known(delta.replica)
+          if (known === undefined || delta.from <= known) return original.call(this, peer, tuple, bytes)
+          const closed = deltaToTuple({ ...delta, from: known })
+          return original.call(this, peer, closed, encodeMessage(closed))
+        }
+      }),
+    )
+  },
+}
+
+const vectorGoesBack: Mutant = {
+  name: 'vector-follows-the-last-delta-even-backwards',
+  invariant: 'V1',
+  withinSeeds: 30,
+  apply(run) {
+    run.atCleanUp(
+      override(Partition.prototype, 'merge', (original) => {
+        return function (this: Partition, delta) {
+          const before = this.known(delta.replica)
+          const outcome = original.call(this, delta.to < before ? { ...delta, repair: true } : delta)
+          const state = this.replica(delta.replica)
+          if (state !== undefined && delta.to < before) state.known = delta.to
+          return outcome
+        }
+      }),
+    )
+  },
+}
+
+const neverDrained: Mutant = {
+  name: 'full-link-never-drained',
+  invariant: 'C2',
+  withinSeeds: 60,
+  workload: 'flood',
+  apply(run) {
+    run.atCleanUp(
+      override(Replicator.prototype, 'drained', () => {
+        return () => undefined
+      }),
+    )
+  },
+}
+
+export const replicationMutants: readonly Mutant[] = [mergeAdds, gapSwallowed, vectorGoesBack, neverDrained]
