@@ -1,5 +1,5 @@
 import type { ReplicaId } from '../sync/identity.js'
-import type { PartitionRows } from './messages.js'
+import { MAX_SERVERS, type PartitionRows } from './messages.js'
 
 /**
  * What each server's journal holds, of each replica: the numbers that QUORUM counts. Also keeps what this
@@ -8,10 +8,15 @@ import type { PartitionRows } from './messages.js'
 export class Acknowledgements {
   private readonly byServer = new Map<string, Map<string, number>>()
 
-  /** Returns whether it was news. */
+  servers(): IterableIterator<string> {
+    return this.byServer.keys()
+  }
+
+  /** Returns whether it was news. Servers beyond `MAX_SERVERS` are not counted. */
   raise(server: string, partition: string, replica: ReplicaId, number: number): boolean {
     let held = this.byServer.get(server)
     if (!held) {
+      if (this.byServer.size >= MAX_SERVERS) return false
       held = new Map()
       this.byServer.set(server, held)
     }

@@ -20,6 +20,7 @@ const MIN_DEVIATION_SHARE = 0.25
 export class ArrivalHistory {
   private readonly gaps: number[] = []
   private lastMs: number
+  private hastened = false
 
   constructor(
     nowMs: number,
@@ -31,6 +32,7 @@ export class ArrivalHistory {
   heard(nowMs: number): void {
     const gap = nowMs - this.lastMs
     this.lastMs = nowMs
+    this.hastened = false
     if (gap <= 0) return
     // A long silence that ended says nothing about the rhythm; it would only make the detector blind.
     this.gaps.push(Math.min(gap, this.options.intervalMs + this.options.acceptablePauseMs))
@@ -38,8 +40,15 @@ export class ArrivalHistory {
   }
 
   /** This server itself was not running for so long: the silence in that time was its own (Lifeguard's idea). */
-  forgive(lagMs: number): void {
-    this.lastMs += lagMs
+  forgive(lagMs: number, nowMs: number): void {
+    this.lastMs = Math.min(nowMs, this.lastMs + lagMs)
+  }
+
+  /** Something speaks against the server: its silence counts as so much longer, once until it is heard again. */
+  hasten(byMs: number): void {
+    if (this.hastened) return
+    this.hastened = true
+    this.lastMs -= byMs
   }
 
   silenceMs(nowMs: number): number {
@@ -52,8 +61,10 @@ export class ArrivalHistory {
     let mean = intervalMs
     let variance = (intervalMs / 2) ** 2
     if (count >= 4) {
-      mean = this.gaps.reduce((sum, gap) => sum + gap, 0) / count
-      variance = this.gaps.reduce((sum, gap) => sum + (gap - mean) ** 2, 0) / count
+      const measured = this.gaps.reduce((sum, gap) => sum + gap, 0) / count
+      variance = this.gaps.reduce((sum, gap) => sum + (gap - measured) ** 2, 0) / count
+      // Extra life signs (one goes out whenever a link comes or goes) must not be taken for a quicker rhythm.
+      mean = Math.max(measured, intervalMs)
     }
     const deviation = Math.max(Math.sqrt(variance), intervalMs * MIN_DEVIATION_SHARE)
     return phiOfNormal((nowMs - this.lastMs - mean - acceptablePauseMs) / deviation)

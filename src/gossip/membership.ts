@@ -1,6 +1,6 @@
 import { incarnationOfReplica, type ReplicaId, serverOfReplica } from '../sync/identity.js'
 import { ArrivalHistory, type FailureDetectorOptions } from './failure-detector.js'
-import type { LifeSign } from './messages.js'
+import { type LifeSign, MAX_SERVERS } from './messages.js'
 
 export type ServerStatus = 'alive' | 'suspect' | 'dead' | 'left' | 'unknown'
 
@@ -45,8 +45,9 @@ export class Membership {
     this.own = { server: serverOfReplica(replica), replica, starts, beat: 1 }
   }
 
-  changeIncarnation(replica: ReplicaId): void {
-    this.own = { ...this.own, replica, beat: this.own.beat + 1 }
+  /** `starts` as in the journal, or the signs after the next restart would look older than today's. */
+  changeIncarnation(replica: ReplicaId, starts: number): void {
+    this.own = { ...this.own, replica, starts, beat: this.own.beat + 1 }
   }
 
   /** One more beat of this server, with everything it knows of the others. */
@@ -80,6 +81,8 @@ export class Membership {
     if (sign.server === this.own.server || serverOfReplica(sign.replica) !== sign.server) return
     const record = this.records.get(sign.server)
     if (!record) {
+      // The own sign needs a place beside theirs; more than this no peer would accept from us.
+      if (this.records.size >= MAX_SERVERS - 1) return
       const history = new ArrivalHistory(nowMs, this.options)
       const added: ServerRecord = { sign, status: 'unknown', history, changedMs: nowMs }
       this.records.set(sign.server, added)
@@ -100,7 +103,7 @@ export class Membership {
   /** The link to a server broke: that says more than mere silence. */
   linkBroken(server: string): void {
     const lessPatienceMs = this.options.acceptablePauseMs * BROKEN_LINK_HEAD_START
-    this.records.get(server)?.history.forgive(-lessPatienceMs)
+    this.records.get(server)?.history.hasten(lessPatienceMs)
   }
 
   left(server: string, nowMs: number): void {
@@ -113,7 +116,7 @@ export class Membership {
     const lagMs = this.plannedTickMs === undefined ? 0 : nowMs - this.plannedTickMs
     this.plannedTickMs = nextTickMs
     for (const [server, record] of this.records) {
-      if (lagMs > LAG_TOLERANCE_MS) record.history.forgive(lagMs)
+      if (lagMs > LAG_TOLERANCE_MS) record.history.forgive(lagMs, nowMs)
       if (record.status === 'left' || record.status === 'dead') {
         if (nowMs - record.changedMs > FORGET_AFTER_MS) this.records.delete(server)
         continue

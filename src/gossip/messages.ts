@@ -1,6 +1,6 @@
 import { MAX_PARTITION_LENGTH, MAX_REPLICA_LENGTH } from '../crdt/limits.js'
 import { FrameError } from '../sync/errors.js'
-import { MAX_SERVER_ID_LENGTH, type ReplicaId } from '../sync/identity.js'
+import { isReplicaId, MAX_SERVER_ID_LENGTH, type ReplicaId, serverOfReplica } from '../sync/identity.js'
 import {
   expectArray,
   expectBoolean,
@@ -16,6 +16,10 @@ import type { WireTuple, WireValue } from '../wire/wire-value.js'
 export const MAX_PARTITIONS = 1024
 /** Most replicas of one partition that a digest, acknowledgement or checksum message may name. */
 export const MAX_REPLICAS = 4096
+/** Rows (and partitions) that one message carries; what has more is sent as several, each below the size cap. */
+export const ROWS_PER_MESSAGE = 1024
+/** Most rows that the parts of one digest may have together. */
+export const MAX_DIGEST_ROWS = 65_536
 /** Most servers that a heartbeat may name. */
 export const MAX_SERVERS = 1024
 
@@ -42,6 +46,8 @@ export interface DigestMessage {
   readonly afterGap: boolean
   /** The other side should answer with its own digest. */
   readonly wantsReply: boolean
+  /** Further parts follow; the digest means something only when all have come. */
+  readonly more: boolean
 }
 
 /** What `server`'s journal holds: `first` = number up to which it is durable there, `second` unused (0). */
@@ -76,8 +82,9 @@ export interface RepairRequest {
 }
 
 export function digestToTuple(message: DigestMessage): WireTuple {
-  const { received, afterGap, wantsReply } = message
-  return [MessageType.digest, received, afterGap, wantsReply, rowsToTuple(message.partitions)]
+  const { received, afterGap, wantsReply, more, partitions } = message
+  const tuple = [MessageType.digest, received, afterGap, wantsReply, rowsToTuple(partitions)]
+  return more ? [...tuple, true] : tuple
 }
 
 export function digestFromTuple(tuple: WireTuple): DigestMessage {
@@ -87,6 +94,7 @@ export function digestFromTuple(tuple: WireTuple): DigestMessage {
     afterGap: expectBoolean(fields[2], 'digest.after_gap'),
     wantsReply: expectBoolean(fields[3], 'digest.wants_reply'),
     partitions: rowsFromTuple(fields[4]),
+    more: fields.length > 5 && expectBoolean(fields[5], 'digest.more'),
   }
 }
 
@@ -111,12 +119,11 @@ export function heartbeatFromTuple(tuple: WireTuple): HeartbeatMessage {
   const fields = expectTuple(tuple, 3, 'heartbeat')
   const signs = expectArray(fields[1], MAX_SERVERS, 'heartbeat.signs').map((value): LifeSign => {
     const sign = expectTuple(value, 4, 'heartbeat.sign')
-    return {
-      server: expectString(sign[0], MAX_SERVER_ID_LENGTH, 'heartbeat.server'),
-      replica: expectString(sign[1], MAX_REPLICA_LENGTH, 'heartbeat.replica'),
-      starts: expectUint(sign[2], 'heartbeat.starts'),
-      beat: expectUint(sign[3], 'heartbeat.beat'),
-    }
+    const server = expectString(sign[0], MAX_SERVER_ID_LENGTH, 'heartbeat.server')
+    const replica = expectReplica(sign[1], 'heartbeat.replica')
+    if (serverOfReplica(replica) !== server) throw new FrameError(`heartbeat: ${replica} is not of ${server}`)
+    const starts = expectUint(sign[2], 'heartbeat.starts')
+    return { server, replica, starts, beat: expectUint(sign[3], 'heartbeat.beat') }
   })
   const linked = expectArray(fields[2], MAX_SERVERS, 'heartbeat.linked')
   return {
@@ -141,8 +148,36 @@ export function repairRequestFromTuple(tuple: WireTuple): RepairRequest {
   const fields = expectTuple(tuple, 3, 'repair_request')
   return {
     partition: expectString(fields[1], MAX_PARTITION_LENGTH, 'repair_request.partition'),
-    replica: expectString(fields[2], MAX_REPLICA_LENGTH, 'repair_request.replica'),
+    replica: expectReplica(fields[2], 'repair_request.replica'),
   }
+}
+
+/** Cuts a list so that each part fits one message. There is always one part, if only an empty one. */
+export function rowsInParts(partitions: readonly PartitionRows[]): PartitionRows[][] {
+  const parts: PartitionRows[][] = [[]]
+  let room = ROWS_PER_MESSAGE
+  for (const { partition, rows } of partitions) {
+    let start = 0
+    do {
+      if (room <= 1) {
+        parts.push([])
+        room = ROWS_PER_MESSAGE
+      }
+      // The partition's name counts as a row.
+      const taken = rows.slice(start, start + room - 1)
+      parts.at(-1)!.push({ partition, rows: taken })
+      start += taken.length
+      room -= taken.length + 1
+    } while (start < rows.length)
+  }
+  return parts
+}
+
+/** @throws FrameError unless shaped like a replica id. */
+export function expectReplica(value: WireValue | undefined, field: string): ReplicaId {
+  const text = expectString(value, MAX_REPLICA_LENGTH, field)
+  if (!isReplicaId(text)) throw new FrameError(`${field}: not a replica id`)
+  return text
 }
 
 function rowsToTuple(partitions: readonly PartitionRows[]): WireValue {
@@ -162,7 +197,7 @@ function rowsFromTuple(value: WireValue | undefined): PartitionRows[] {
     const rows = expectArray(fields[1], MAX_REPLICAS, 'partition.rows').map((row): ReplicaRow => {
       const parts = expectTuple(row, 3, 'row')
       return {
-        replica: expectString(parts[0], MAX_REPLICA_LENGTH, 'row.replica'),
+        replica: expectReplica(parts[0], 'row.replica'),
         first: expectUint(parts[1], 'row.first'),
         second: expectInteger(parts[2], 'row.second'),
       }

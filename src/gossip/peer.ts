@@ -1,4 +1,5 @@
 import type { ReplicaId } from '../sync/identity.js'
+import type { PartitionRows, ReplicaRow } from './messages.js'
 
 /** The part of a link that gossip needs. */
 export interface PeerLink {
@@ -27,10 +28,17 @@ export class Peer {
   ready = false
   /** The link is full; `drained` clears it. */
   blocked = false
-  /** A delta from it could not be taken; the next tick tells it where we are. */
+  /** This turn's share is used up; it goes on on a later one. */
+  resuming = false
+  /** A delta from it could not be taken; the next tick at which the journal takes more tells it where we are. */
   needsReset = false
-  /** It has been told of a gap; further deltas that do not fit were under way before it heard. */
-  gapTold = false
+  /**
+   * Topics in which a delta was missing, and of which it has been told or will be at the reset: further deltas
+   * that do not fit were under way before it heard.
+   */
+  readonly gaps = new Set<string>()
+  /** Parts of a digest whose last part has not come yet. */
+  digestParts: PartitionRows[] = []
   deltasSent = 0
   deltasReceived = 0
   /** Servers that it says it is linked with. */
@@ -48,6 +56,11 @@ export class Peer {
 
   hosts(partition: string): boolean {
     return this.vectors.has(partition)
+  }
+
+  /** It is exactly there in this partition, whatever was believed before. */
+  setVector(partition: string, rows: readonly ReplicaRow[]): void {
+    this.vectors.set(partition, new Map(rows.map(({ replica, first }) => [replica, first])))
   }
 
   host(partition: string): void {
@@ -71,5 +84,7 @@ export class Peer {
   }
 }
 
+/** Topics with a gap that are remembered for one peer; in further ones it is told at the next tick. */
+export const MAX_GAPS = 4096
 /** Full transfers that may wait for one peer; more are asked for again at the next checksum comparison. */
 export const MAX_REPAIRS_WAITING = 64

@@ -2,8 +2,10 @@ import type { Delta } from '../crdt/cell.js'
 import type { ReplicaId } from '../sync/identity.js'
 import { topicKey } from './acknowledgements.js'
 
-/** Encoded deltas kept per replica; a peer that is further behind gets a freshly cut one. */
-const MAX_RECENT = 8
+/** Encoded deltas kept, all replicas together; a peer that is further behind gets freshly cut ones. */
+export const MAX_RECENT_BYTES = 8 * 1024 * 1024
+/** What one costs beside its bytes, about. */
+const OVERHEAD_BYTES = 200
 
 export interface EncodedDelta {
   readonly from: number
@@ -16,23 +18,41 @@ export interface EncodedDelta {
  * others unchanged.
  */
 export class RecentDeltas {
-  private readonly byTopic = new Map<string, EncodedDelta[]>()
+  /** Oldest first, by topic and first number. */
+  private readonly deltas = new Map<string, EncodedDelta>()
+  private kept = 0
 
+  /** Never above `MAX_RECENT_BYTES`. */
+  get keptBytes(): number {
+    return this.kept
+  }
+
+  /** `bytes` is kept: it must be nobody else's to change. */
   add(delta: Delta, bytes: Uint8Array): void {
     if (delta.repair) return
-    const topic = topicKey(delta.partition, delta.replica)
-    let recent = this.byTopic.get(topic)
-    if (!recent) {
-      recent = []
-      this.byTopic.set(topic, recent)
+    const key = keyOf(delta.partition, delta.replica, delta.from)
+    this.drop(key)
+    this.deltas.set(key, { from: delta.from, to: delta.to, bytes })
+    this.kept += bytes.length + OVERHEAD_BYTES
+    for (const oldest of this.deltas.keys()) {
+      if (this.kept <= MAX_RECENT_BYTES) return
+      this.drop(oldest)
     }
-    recent.push({ from: delta.from, to: delta.to, bytes })
-    if (recent.length > MAX_RECENT) recent.shift()
   }
 
   /** The kept delta that begins exactly at `from`. */
   find(partition: string, replica: ReplicaId, from: number): EncodedDelta | undefined {
-    const recent = this.byTopic.get(topicKey(partition, replica))
-    return recent?.find((encoded) => encoded.from === from)
+    return this.deltas.get(keyOf(partition, replica, from))
   }
+
+  private drop(key: string): void {
+    const dropped = this.deltas.get(key)
+    if (!dropped) return
+    this.deltas.delete(key)
+    this.kept -= dropped.bytes.length + OVERHEAD_BYTES
+  }
+}
+
+function keyOf(partition: string, replica: ReplicaId, from: number): string {
+  return `${topicKey(partition, replica)}\n${from}`
 }

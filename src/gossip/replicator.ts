@@ -2,48 +2,28 @@ import type { Delta } from '../crdt/cell.js'
 import { deltaFromTuple, deltaToTuple } from '../crdt/delta-codec.js'
 import { DELTA_BYTES } from '../crdt/limits.js'
 import type { Partition, ReplicaState } from '../crdt/partition.js'
-import { type ReplicaId, serverOfReplica } from '../sync/identity.js'
+import { FrameError } from '../sync/errors.js'
+import { isReplicaId, type ReplicaId, serverOfReplica } from '../sync/identity.js'
 import { encodeMessage } from '../wire/encode.js'
 import type { WireTuple } from '../wire/wire-value.js'
-import { Acknowledgements } from './acknowledgements.js'
+import { type Acknowledgements, topicKey } from './acknowledgements.js'
+import { Acknowledger } from './acknowledger.js'
+import { collectParts } from './digest-parts.js'
 import {
   type AcknowledgeMessage,
-  acknowledgeToTuple,
   type ChecksumsMessage,
   checksumsToTuple,
   type DigestMessage,
   digestToTuple,
   type RepairRequest,
   repairRequestToTuple,
+  rowsInParts,
 } from './messages.js'
-import { MAX_REPAIRS_WAITING, Peer, type PeerLink } from './peer.js'
+import { MAX_GAPS, MAX_REPAIRS_WAITING, Peer, type PeerLink } from './peer.js'
+import type { ReplicatorPorts } from './ports.js'
 import { RecentDeltas } from './recent-deltas.js'
 
-/** What replication asks of the node around it. */
-export interface ReplicatorPorts {
-  readonly serverId: string
-  /** The partitions hosted here, by name. */
-  readonly partitions: ReadonlyMap<string, Partition>
-  /**
-   * Journals a delta that is about to be merged. Returns the journal position at which it will be durable, or
-   * undefined when the journal can take no more just now.
-   */
-  store(delta: Uint8Array): number | undefined
-  /** A peer knows more of this server's own writes than it does itself: they were lost here. */
-  ownWritesLost(replica: ReplicaId, number: number): void
-  /** A peer has told where it is; its vector has been compared. */
-  digestHeard(server: string, digest: DigestMessage): void
-  /** A delta of another replica has been merged. */
-  merged(): void
-  /** A server's journal holds more of this server's own writes. */
-  acknowledged(): void
-  /** Equal vectors, unequal state: a defect somewhere. A full exchange has been started. */
-  mismatch(server: string, partition: string, replica: ReplicaId): void
-  /** Continues on a later turn of the event loop. */
-  soon(task: () => void): void
-  /** Uniform in [0, 1). */
-  uniform(): number
-}
+export type { ReplicatorPorts } from './ports.js'
 
 /** Deltas built in one turn for one peer; the rest follows on later turns, so that nothing stalls. */
 const DELTAS_PER_TURN = 2
@@ -54,22 +34,30 @@ const DELTAS_PER_TURN = 2
  */
 export class Replicator {
   readonly peers = new Map<string, Peer>()
-  readonly acknowledgements = new Acknowledgements()
   private readonly recent = new RecentDeltas()
-  /** Merged but not yet durable here, in order of journal position. */
-  private readonly undurable: { position: number; partition: string; replica: ReplicaId; to: number }[] = []
+  private readonly acknowledger: Acknowledger
 
-  constructor(private readonly ports: ReplicatorPorts) {}
+  /** The partitions' content must be durable: it is what a replay has found. */
+  constructor(private readonly ports: ReplicatorPorts) {
+    this.acknowledger = new Acknowledger(ports, this.peers)
+  }
+
+  /** What each server's journal holds, as far as this one has heard. */
+  get acknowledgements(): Acknowledgements {
+    return this.acknowledger.table
+  }
 
   linkUp(server: string, link: PeerLink): Peer {
     const peer = new Peer(server, link)
     this.peers.set(server, peer)
     this.sendDigest(peer, { afterGap: false, wantsReply: false })
+    this.acknowledger.introduce(peer)
     return peer
   }
 
-  linkDown(server: string): void {
-    this.peers.delete(server)
+  /** No effect when a newer link to that server has taken the place of this one. */
+  linkDown(server: string, link: PeerLink): void {
+    if (this.peers.get(server)?.link === link) this.peers.delete(server)
   }
 
   /** The peer's link has room again. */
@@ -86,34 +74,24 @@ export class Replicator {
 
   /** The journal is durable up to `position`: acknowledge what came from others. */
   durable(position: number): void {
-    const news = new Map<string, AcknowledgeMessage['partitions'][number]>()
-    let done = 0
-    for (const { position: at, partition, replica, to } of this.undurable) {
-      if (at > position) break
-      done += 1
-      if (!this.acknowledgements.raise(this.ports.serverId, partition, replica, to)) continue
-      news.set(`${partition}\n${replica}`, { partition, rows: [{ replica, first: to, second: 0 }] })
-    }
-    if (done > 0) this.undurable.splice(0, done)
-    for (const rows of news.values()) this.acknowledge(rows)
+    this.acknowledger.durable(position)
+  }
+
+  onAcknowledge(peer: Peer, message: AcknowledgeMessage): void {
+    this.acknowledger.receive(peer, message)
   }
 
   /** One round of anti-entropy with a random peer, and deferred resets. */
   exchangeDigests(): void {
     for (const peer of this.peers.values()) {
-      peer.gapTold = false
-      if (!peer.needsReset) continue
+      if (!peer.needsReset || !this.ports.canStore()) continue
       peer.needsReset = false
       this.sendDigest(peer, { afterGap: true, wantsReply: false })
     }
     const peer = this.randomPeer()
     if (!peer) return
     this.sendDigest(peer, { afterGap: false, wantsReply: true })
-    const partitions = this.acknowledgements.rows(this.ports.serverId, (replica) =>
-      this.isRouteTo(peer, replica),
-    )
-    if (partitions.length > 0)
-      this.send(peer, acknowledgeToTuple({ server: this.ports.serverId, partitions }))
+    this.acknowledger.remind(peer)
   }
 
   /** Compares checksums with a random peer. */
@@ -121,35 +99,34 @@ export class Replicator {
     const peer = this.randomPeer()
     if (!peer?.ready) return
     const partitions = [...this.ports.partitions.values()].filter(({ name }) => peer.hosts(name))
-    const message: ChecksumsMessage = {
-      partitions: partitions.map((partition) => ({
-        partition: partition.name,
-        rows: partition
-          .replicas()
-          .filter(isSettled)
-          .map(({ replica, known, checksum }) => ({ replica, first: known, second: checksum })),
-      })),
-    }
-    this.send(peer, checksumsToTuple(message))
+    const rows = partitions.map((partition) => ({
+      partition: partition.name,
+      rows: partition
+        .replicas()
+        .filter(isSettled)
+        .map(({ replica, known, checksum }) => ({ replica, first: known, second: checksum })),
+    }))
+    for (const part of rowsInParts(rows)) this.send(peer, checksumsToTuple({ partitions: part }))
   }
 
-  onDigest(peer: Peer, digest: DigestMessage): void {
+  /** @throws FrameError */
+  onDigest(peer: Peer, message: DigestMessage): void {
+    const digest = collectParts(peer, message)
+    if (!digest) return
     const inFlight = digest.received < peer.deltasSent && !digest.afterGap
     for (const { partition: name, rows } of digest.partitions) {
       const partition = this.ports.partitions.get(name)
       if (!partition) continue
-      peer.host(name)
+      // With deltas on their way the digest tells less than what will have arrived: it can only raise.
+      if (inFlight) peer.host(name)
+      else peer.setVector(name, rows)
       const theirs = new Map(rows.map((row) => [row.replica, row]))
       const own = theirs.get(partition.ownReplica.replica)
       if (own && Math.max(own.first, own.second) > partition.ownReplica.known) {
         this.ports.ownWritesLost(own.replica, Math.max(own.first, own.second))
       }
-      for (const row of rows) {
-        if (inFlight) peer.raisePosition(name, row.replica, row.first)
-        else peer.setPosition(name, row.replica, row.first)
-      }
       for (const state of partition.replicas()) {
-        if (!theirs.has(state.replica) && !inFlight) peer.setPosition(name, state.replica, 0)
+        peer.raisePosition(name, state.replica, theirs.get(state.replica)?.first ?? 0)
         if (peer.position(name, state.replica) < state.known) peer.markBehind(name, state.replica)
       }
     }
@@ -162,48 +139,44 @@ export class Replicator {
   /** `bytes` is the encoded message, journalled as it came. @throws FrameError */
   onDelta(peer: Peer, tuple: WireTuple, bytes: Uint8Array): void {
     const delta = deltaFromTuple(tuple)
+    if (!isReplicaId(delta.replica)) throw new FrameError('delta.replica: not a replica id')
     peer.deltasReceived += 1
     const partition = this.ports.partitions.get(delta.partition)
     if (!partition) return
     if (delta.replica === partition.ownReplica.replica) {
-      if (delta.to > partition.ownReplica.known) this.ports.ownWritesLost(delta.replica, delta.horizon)
+      if (delta.horizon <= partition.ownReplica.known) return
+      // Once this server writes as somebody else it wants that delta after all.
+      peer.needsReset = true
+      this.ports.ownWritesLost(delta.replica, delta.horizon)
       return
     }
     const known = partition.known(delta.replica)
+    const topic = topicKey(delta.partition, delta.replica)
     if (delta.from > known) {
-      if (peer.gapTold) return
-      peer.gapTold = true
-      this.sendDigest(peer, { afterGap: true, wantsReply: false })
+      this.foundGap(peer, topic)
       return
     }
-    peer.gapTold = false
     peer.raisePosition(delta.partition, delta.replica, delta.to)
-    if (delta.to <= known && !delta.repair) return
-    const position = this.ports.store(bytes)
+    const position = delta.to <= known && !delta.repair ? 'known' : this.ports.store(bytes)
     if (position === undefined) {
+      // What follows will not fit either; it is told when the journal takes more.
+      if (peer.gaps.size < MAX_GAPS) peer.gaps.add(topic)
       peer.needsReset = true
       return
     }
+    peer.gaps.delete(topic)
+    if (position === 'known') return
     partition.merge(delta)
     const state = partition.replica(delta.replica)!
-    this.undurable.push({ position, partition: delta.partition, replica: delta.replica, to: state.known })
+    this.acknowledger.stored({
+      position,
+      partition: delta.partition,
+      replica: delta.replica,
+      to: state.known,
+    })
     if (delta.from === known) this.recent.add(delta, Uint8Array.prototype.slice.call(bytes))
     this.advanced(partition, state, peer)
     this.ports.merged()
-  }
-
-  onAcknowledge(peer: Peer, message: AcknowledgeMessage): void {
-    if (message.server === this.ports.serverId) return
-    let own = false
-    for (const { partition, rows } of message.partitions) {
-      for (const row of rows) {
-        if (!this.acknowledgements.raise(message.server, partition, row.replica, row.first)) continue
-        const origin = serverOfReplica(row.replica)
-        if (origin === this.ports.serverId) own = true
-        else if (origin !== peer.server) this.relay(origin, message.server, partition, row)
-      }
-    }
-    if (own) this.ports.acknowledged()
   }
 
   onChecksums(peer: Peer, message: ChecksumsMessage): void {
@@ -243,16 +216,30 @@ export class Replicator {
     }
   }
 
+  /** Something is missing before this delta. It is told once: what was sent before the peer hears it fits no better. */
+  private foundGap(peer: Peer, topic: string): void {
+    if (peer.gaps.has(topic)) return
+    if (peer.gaps.size >= MAX_GAPS) {
+      peer.needsReset = true
+      return
+    }
+    peer.gaps.add(topic)
+    this.sendDigest(peer, { afterGap: true, wantsReply: false })
+  }
+
   /** Sends a peer what it lacks until its link is full or the turn is used up. */
   private pump(peer: Peer): void {
-    if (peer.blocked || this.peers.get(peer.server) !== peer) return
+    if (peer.blocked || peer.resuming || this.peers.get(peer.server) !== peer) return
     for (let sent = 0; sent < DELTAS_PER_TURN; sent++) {
       const more = peer.behind.size > 0 ? this.sendNews(peer) : this.sendRepair(peer)
       if (!more) return
     }
     if (peer.behind.size === 0 && peer.repairs.length === 0) return
-    peer.blocked = true
-    this.ports.soon(() => this.drained(peer))
+    peer.resuming = true
+    this.ports.soon(() => {
+      peer.resuming = false
+      this.pump(peer)
+    })
   }
 
   /** Returns false when the link took nothing. */
@@ -311,31 +298,12 @@ export class Replicator {
         .replicas()
         .map(({ replica, known, horizon }) => ({ replica, first: known, second: horizon })),
     }))
-    this.send(peer, digestToTuple({ ...flags, received: peer.deltasReceived, partitions }))
-  }
-
-  /** Tells the writer, directly when linked, else whoever may be. */
-  private acknowledge(rows: AcknowledgeMessage['partitions'][number]): void {
-    const origin = serverOfReplica(rows.rows[0]!.replica)
-    const bytes = encodeMessage(acknowledgeToTuple({ server: this.ports.serverId, partitions: [rows] }))
-    const direct = this.peers.get(origin)
-    for (const peer of direct ? [direct] : this.peers.values()) peer.link.sendControl(bytes)
-  }
-
-  private relay(
-    origin: string,
-    server: string,
-    partition: string,
-    row: AcknowledgeMessage['partitions'][number]['rows'][number],
-  ): void {
-    const peer = this.peers.get(origin)
-    if (peer) this.send(peer, acknowledgeToTuple({ server, partitions: [{ partition, rows: [row] }] }))
-  }
-
-  /** Whether acknowledgements for that replica should go by way of this peer. */
-  private isRouteTo(peer: Peer, replica: ReplicaId): boolean {
-    const origin = serverOfReplica(replica)
-    return origin === peer.server || (origin !== this.ports.serverId && !this.peers.has(origin))
+    const parts = rowsInParts(partitions)
+    for (const [position, part] of parts.entries()) {
+      const more = position < parts.length - 1
+      const received = peer.deltasReceived
+      this.send(peer, digestToTuple({ ...flags, received, partitions: part, more }))
+    }
   }
 
   private send(peer: Peer, tuple: WireTuple): void {

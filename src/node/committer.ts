@@ -64,6 +64,7 @@ export class Committer {
   private held: HeldWrites[] = []
   private readonly requeued = new Set<Generation>()
   private readonly idleWaiters: (() => void)[] = []
+  private readonly landingWaiters: (() => void)[] = []
 
   constructor(private readonly ports: CommitterPorts) {}
 
@@ -81,11 +82,6 @@ export class Committer {
 
   get numberingHeld(): boolean {
     return this.holding
-  }
-
-  /** A group commit of own writes is under way. */
-  get isFlying(): boolean {
-    return this.flight !== undefined
   }
 
   get isIdle(): boolean {
@@ -135,6 +131,7 @@ export class Committer {
     if (flight && position >= flight.position) {
       this.flight = undefined
       this.land(flight)
+      for (const resolve of this.landingWaiters.splice(0)) resolve()
     }
     if (!this.isIdle) this.schedule()
     else for (const resolve of this.idleWaiters.splice(0)) resolve()
@@ -143,14 +140,22 @@ export class Committer {
   /** The disk is full (`final` false) or has failed: whoever waits hears of it. */
   failed(error: SiloMeshError, final: boolean): void {
     for (const group of this.groups.values()) group.fail(error, final)
-    if (final) for (const resolve of this.idleWaiters.splice(0)) resolve()
+    // A stop must not wait for somebody to make room on the disk.
+    for (const resolve of this.idleWaiters.splice(0)) resolve()
+    if (final) for (const resolve of this.landingWaiters.splice(0)) resolve()
   }
 
-  /** Resolves when no own write is on its way to the journal any more, or never will be. */
+  /** Resolves when no own write is on its way to the journal any more, or the journal takes none for now. */
   whenIdle(): Promise<void> {
-    if (this.isIdle || this.ports.journal().status === 'failed') return Promise.resolve()
+    if (this.isIdle || this.ports.journal().status !== 'ok') return Promise.resolve()
     this.schedule()
     return new Promise((resolve) => this.idleWaiters.push(resolve))
+  }
+
+  /** Resolves as soon as no group commit is under way; another may begin right after the caller's own turn. */
+  whenLanded(): Promise<void> {
+    if (!this.flight) return Promise.resolve()
+    return new Promise((resolve) => this.landingWaiters.push(resolve))
   }
 
   private run(): void {

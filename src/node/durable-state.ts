@@ -1,7 +1,12 @@
 import type { Partition } from '../crdt/partition.js'
 import type { Environment } from '../environment/environment.js'
 import { uuidV7 } from '../environment/uuid.js'
-import type { Journal, JournalEvents, JournalStatus } from '../journal/journal.js'
+import {
+  type Journal,
+  type JournalEvents,
+  type JournalStatus,
+  MAX_PENDING_BYTES,
+} from '../journal/journal.js'
 import { MemoryJournal } from '../journal/memory-journal.js'
 import { openJournal } from '../journal/open-journal.js'
 import {
@@ -101,12 +106,18 @@ export class DurableState {
     }
   }
 
+  /** Whether the journal has room for a good deal more. */
+  canStore(): boolean {
+    const { status, pendingBytes } = this.openJournal
+    return !this.stopped && status === 'ok' && pendingBytes <= MAX_PENDING_BYTES / 2
+  }
+
   /**
    * From now on this server writes as a new replica (invariant I1): a peer knew writes of the old one that are
    * gone here. Waits for a flush under way; writes that are not numbered yet become the new replica's.
    */
   async takeNewIncarnation(): Promise<Incarnation> {
-    while (this.committer.isFlying) await this.turn()
+    await this.committer.whenLanded()
     this.requireWritable()
     this.current = { replica: this.freshReplica(), starts: 1 }
     this.openJournal.append([encodeMessage(incarnationToTuple(this.current))])
@@ -167,14 +178,10 @@ export class DurableState {
       ? { ...before, starts: before.starts + 1 }
       : { replica: this.freshReplica(), starts: 1 }
     this.openJournal.append([encodeMessage(incarnationToTuple(this.current))])
-    let ownWrites = 0
-    for (const partition of this.partitions.byName.values()) {
-      partition.writeAs(this.current.replica)
-      ownWrites += partition.ownReplica.known
-    }
+    for (const partition of this.partitions.byName.values()) partition.writeAs(this.current.replica)
     this.committer.adoptUnnumbered(replay.unnumberedWrites())
-    // Whoever has written before may have lost some of it since; its peers would know (invariant I2).
-    if (ownWrites > 0) this.committer.holdNumbering()
+    // Whoever was here before may have lost writes since, even all of them; its peers would know (invariant I2).
+    if (before) this.committer.holdNumbering()
     else this.committer.openNumbering()
   }
 
@@ -218,9 +225,5 @@ export class DurableState {
       // The journal still has everything; the next group commit tries again.
       this.logger.warn({ error }, 'snapshot failed')
     }
-  }
-
-  private turn(): Promise<void> {
-    return new Promise((resolve) => this.environment.scheduler.soon(resolve))
   }
 }

@@ -84,7 +84,7 @@ export class GossipDriver {
 
   linkDown(link: Link): void {
     const { serverId } = link.remote
-    this.replicator.linkDown(serverId)
+    this.replicator.linkDown(serverId, link)
     this.membership.linkBroken(serverId)
     // The others now have to forward what used to come from there directly: tell them at once.
     if (!this.stopped) this.sendLifeSigns()

@@ -93,7 +93,10 @@ export class NodeCore implements StorageHost, DurableStateOwner {
       graceMs: config.rejoinGraceMs,
       otherServers: () => this.knownServers().filter((server) => server !== config.serverId),
       hasPeers: config.peers.length > 0,
-      onVerified: () => durables.committer.openNumbering(),
+      // While the incarnation changes, writes must not be numbered as the old one any more (invariant I1).
+      onVerified: () => {
+        if (!this.changingIncarnation) durables.committer.openNumbering()
+      },
       onReady: () => {
         this.readiness.reach(undefined)
         this.waiters.check()
@@ -270,6 +273,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
       serverId: config.serverId,
       partitions: durables.partitions.byName,
       store: (delta) => durables.store(delta),
+      canStore: () => durables.canStore(),
       ownWritesLost: (replica, number) => this.ownWritesLost(replica, number),
       digestHeard: (server, digest) => this.rejoin.heardFrom(server, digest),
       merged: () => this.rejoin.progressed(),
@@ -339,9 +343,9 @@ export class NodeCore implements StorageHost, DurableStateOwner {
       'peers know writes that this server has lost: new incarnation',
     )
     this.durables.takeNewIncarnation().then(
-      ({ replica: after }) => {
+      ({ replica: after, starts }) => {
         this.changingIncarnation = false
-        this.gossip.membership.changeIncarnation(after)
+        this.gossip.membership.changeIncarnation(after, starts)
         this.writeMemberCard(false)
         this.rejoin.verify()
         this.durables.committer.openNumbering()
@@ -406,7 +410,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
     if (depart || this.config.dataDir === undefined) await this.sayGoodbye()
     this.gossip.announceLeave()
     let failure: unknown
-    // Writes become durable and go out before the links close.
+    // Writes become durable and go out before the links close; a disk that takes none is reported by `close`.
     await this.durables.committer.whenIdle()
     this.gossip.stop()
     await this.links.stop()

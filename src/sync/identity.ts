@@ -21,6 +21,13 @@ export function replicaId(serverId: string, incarnation: string): ReplicaId {
   return `${serverId}@${incarnation}`
 }
 
+const REPLICA_ID = /^[A-Za-z0-9][A-Za-z0-9_.-]*@[0-9A-Za-z]+$/
+
+/** Whether the text is shaped like a replica id: a server's name, '@', an incarnation. */
+export function isReplicaId(text: string): boolean {
+  return REPLICA_ID.test(text)
+}
+
 export function serverOfReplica(replica: ReplicaId): string {
   return replica.slice(0, replica.lastIndexOf('@'))
 }
