@@ -8,9 +8,12 @@ import {
   subtractQuantities,
   TextColumn,
 } from './column.js'
+import { EntryIndex, type EntryRows } from './entry-index.js'
 import { hashCounter, hashObject, hashString } from './hash.js'
 import { MAX_GRANTS } from './limits.js'
 import { addGrants, counterContribution, grantedTo, type Quantity } from './rights.js'
+
+export { addToCounter } from './rights.js'
 
 /** The entries of one kind under one name: the items of a storage, the registers, the members. */
 export interface Namespace {
@@ -18,7 +21,7 @@ export interface Namespace {
   readonly name: string
   readonly index: number
   /** Key → entry row. */
-  readonly entries: Map<string, number>
+  readonly entries: EntryIndex
 }
 
 const NONE = -1
@@ -44,7 +47,7 @@ export interface CounterIncrement {
  * replicas hold rights to; an own deposit or withdrawal does not change it, so knowing the own rights costs
  * the hot path nothing: they are the difference.
  */
-export class CellTable {
+export class CellTable implements EntryRows {
   readonly namespaces = new Map<string, Namespace>()
   private lastNamespace: Namespace | undefined
 
@@ -52,6 +55,7 @@ export class CellTable {
   private readonly entryNamespace = new Int32Column()
   private readonly entryKey = new TextColumn()
   private readonly entryHash = new Int32Column()
+  readonly entryPosition = new Int32Column()
   private readonly entryHead = new Int32Column()
   private readonly entryTotal = new QuantityColumn()
   private readonly entryElsewhere = new QuantityColumn()
@@ -83,7 +87,8 @@ export class CellTable {
     const identifier = `${kind}:${name}`
     let namespace = this.namespaces.get(identifier)
     if (!namespace) {
-      namespace = { kind, name, index: this.namespaceList.length, entries: new Map() }
+      const entries = new EntryIndex(this, hashString(kind, name))
+      namespace = { kind, name, index: this.namespaceList.length, entries }
       this.namespaceList.push(namespace)
       this.namespaces.set(identifier, namespace)
     }
@@ -97,13 +102,14 @@ export class CellTable {
 
   /** The entry for a key, made when absent. */
   entry(namespace: Namespace, key: string): number {
-    const known = namespace.entries.get(key)
+    const hash = namespace.entries.hashOf(key)
+    const known = namespace.entries.find(key, hash)
     if (known !== undefined) return known
     const entry = this.freeEntries.pop() ?? this.pushEntry()
     this.entryKey.set(entry, key)
     this.entryNamespace.set(entry, namespace.index)
-    this.entryHash.set(entry, hashString(hashString(namespace.kind, namespace.name), key))
-    namespace.entries.set(key, entry)
+    this.entryHash.set(entry, hash)
+    namespace.entries.add(entry, hash)
     return entry
   }
 
@@ -111,6 +117,7 @@ export class CellTable {
     this.entryKey.push('')
     this.entryNamespace.push(NONE)
     this.entryHead.push(NONE)
+    this.entryPosition.push(NONE)
     this.entryTotal.push(0)
     this.entryElsewhere.push(0)
     this.openSlot.push(NONE)
@@ -123,6 +130,10 @@ export class CellTable {
 
   keyOf(entry: number): string {
     return this.entryKey.get(entry)
+  }
+
+  entryHashOf(entry: number): number {
+    return this.entryHash.get(entry)
   }
 
   /** A counter entry's visible quantity: a number when safe, else a bigint; may be negative. */
@@ -182,6 +193,12 @@ export class CellTable {
     if (this.settled.size === 0) return 0
     const cell = this.findCell(entry, this.self)
     return cell < 0 ? 0 : this.grantsOf(cell).length
+  }
+
+  /** What the own cell of an entry has granted to a replica. */
+  ownGrantTo(entry: number, receiver: ReplicaId): Quantity {
+    const cell = this.settled.size === 0 ? NONE : this.findCell(entry, this.self)
+    return cell < 0 ? 0 : grantedTo(this.grantsOf(cell), receiver)
   }
 
   mayGrantTo(entry: number, receiver: ReplicaId): boolean {
@@ -259,7 +276,7 @@ export class CellTable {
     this.cellNumber.set(cell, 0)
     this.freeCells.push(cell)
     if (this.entryHead.get(entry) !== NONE || this.openSlot.get(entry) !== NONE) return
-    this.namespaceOf(entry).entries.delete(this.entryKey.get(entry))
+    this.namespaceOf(entry).entries.remove(entry)
     this.entryKey.set(entry, '')
     this.freeEntries.push(entry)
   }
@@ -382,16 +399,5 @@ export class CellTable {
   /** Object cells only, for expiry. */
   objectCells(): IterableIterator<[number, ObjectValue]> {
     return this.objects.entries()
-  }
-}
-
-export function addToCounter(
-  value: CounterValue,
-  change: { readonly deposited: Quantity; readonly withdrawn: Quantity },
-): CounterValue {
-  return {
-    ...value,
-    deposited: addQuantities(value.deposited, change.deposited),
-    withdrawn: addQuantities(value.withdrawn, change.withdrawn),
   }
 }

@@ -14,6 +14,8 @@ export const CellKind = {
   member: 2,
   /** A published event, append-only: namespace '', key = event id. */
   event: 3,
+  /** A withdrawal beyond its server's rights: namespace = storage id, key = its UUIDv7 (see provisional.ts). */
+  provisional: 4,
 } as const
 
 /** Highest kind number accepted; kinds unknown to this version are kept and passed on, never dropped. */

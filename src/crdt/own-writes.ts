@@ -56,6 +56,8 @@ export class OwnWrites {
   private readonly sealed: Generation[] = []
   /** Object values not yet in the table, newest last wins; reads look here first. */
   private readonly pendingObjects = new Map<number, ObjectValue>()
+  /** Grants not yet in the table: entry → receiver → amount. */
+  private readonly pendingGrants = new Map<number, Map<ReplicaId, Quantity>>()
 
   constructor(private readonly table: CellTable) {}
 
@@ -95,7 +97,23 @@ export class OwnWrites {
     this.addGrant(entry, receiver, amount)
   }
 
+  /** Everything ever granted to a replica, grants under way included. Monotone within an incarnation. */
+  grantedTotal(entry: number, receiver: ReplicaId): Quantity {
+    const pending = this.pendingGrants.get(entry)?.get(receiver) ?? 0
+    return addQuantities(this.table.ownGrantTo(entry, receiver), pending)
+  }
+
+  private addPendingGrant(entry: number, receiver: ReplicaId, amount: Quantity): void {
+    const grants = this.pendingGrants.get(entry) ?? new Map<ReplicaId, Quantity>()
+    const sum = addQuantities(grants.get(receiver) ?? 0, amount)
+    if (sum === 0) grants.delete(receiver)
+    else grants.set(receiver, sum)
+    if (grants.size === 0) this.pendingGrants.delete(entry)
+    else this.pendingGrants.set(entry, grants)
+  }
+
   private addGrant(entry: number, receiver: ReplicaId, amount: Quantity): void {
+    this.addPendingGrant(entry, receiver, amount)
     this.table.addRightsElsewhere(entry, amount)
     const change = this.changeOf(entry)
     change.granted ??= new Map()
@@ -261,8 +279,11 @@ export class OwnWrites {
 
   /** The table has this generation now: its object values need no longer be looked up here. */
   settled(generation: Generation): void {
-    if (this.pendingObjects.size === 0) return
+    if (this.pendingObjects.size === 0 && this.pendingGrants.size === 0) return
     for (const change of generation) {
+      for (const [receiver, amount] of change.granted ?? []) {
+        this.addPendingGrant(change.entry, receiver, -amount)
+      }
       if (change.object && this.pendingObjects.get(change.entry) === change.object) {
         this.pendingObjects.delete(change.entry)
       }

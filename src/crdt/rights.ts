@@ -39,6 +39,12 @@ export function counterContribution(value: CounterValue): Quantity {
   return subtractQuantities(value.deposited, standing)
 }
 
+export function lesser(left: Quantity, right: Quantity): Quantity {
+  // Math.min takes no bigints.
+  if (left > right) return right
+  return left
+}
+
 /** The total granted to one replica. */
 export function grantedTo(granted: CounterValue['granted'], receiver: ReplicaId): Quantity {
   for (const [replica, amount] of granted) if (replica === receiver) return amount
@@ -55,4 +61,16 @@ export function addGrants(
     totals.set(replica, addQuantities(totals.get(replica) ?? 0, amount))
   }
   return [...totals].sort(([left], [right]) => (left < right ? -1 : 1))
+}
+
+/** A counter's totals after a deposit and a withdrawal. */
+export function addToCounter(
+  value: CounterValue,
+  change: { readonly deposited: Quantity; readonly withdrawn: Quantity },
+): CounterValue {
+  return {
+    ...value,
+    deposited: addQuantities(value.deposited, change.deposited),
+    withdrawn: addQuantities(value.withdrawn, change.withdrawn),
+  }
 }

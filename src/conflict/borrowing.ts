@@ -1,0 +1,100 @@
+import { addQuantities, subtractQuantities } from '../crdt/column.js'
+import type { Partition } from '../crdt/partition.js'
+import { grantedTo, lesser, type Quantity } from '../crdt/rights.js'
+import type { ReplicaId } from '../sync/identity.js'
+import type { BorrowAsk, EffectQueue, ItemPlace } from './effects.js'
+
+/** A request without an answer counts as lost after this. */
+export const BORROW_TIMEOUT_MS = 2_000
+/** A donor that gave less than asked is not asked again for this item for as long, unless news comes from it. */
+const DONOR_PAUSE_MS = 500
+
+interface OpenAsk {
+  readonly target: Quantity
+  readonly untilMs: number
+}
+
+/** The rights that one item's shortage asks of others: who was asked, for what, until when. */
+export class Borrowing {
+  private readonly asked = new Map<ReplicaId, OpenAsk>()
+  private readonly pausedUntilMs = new Map<ReplicaId, number>()
+
+  constructor(
+    private readonly partition: Partition,
+    private readonly entry: number,
+    private readonly place: ItemPlace,
+  ) {}
+
+  get isIdle(): boolean {
+    return this.asked.size === 0 && this.pausedUntilMs.size === 0
+  }
+
+  /** Asks the richest reachable holders for what is still missing beside what was asked before. */
+  ask(
+    need: Quantity,
+    purpose: BorrowAsk['purpose'],
+    reachable: ReadonlySet<ReplicaId>,
+    nowMs: number,
+    effects: EffectQueue,
+  ): void {
+    let missing = subtractQuantities(need, this.underWay(nowMs))
+    if (missing <= 0) return
+    for (const [donor, held] of this.donors(reachable, nowMs)) {
+      const amount = lesser(held, missing)
+      const target = addQuantities(this.grantedBy(donor), amount)
+      this.asked.set(donor, { target, untilMs: nowMs + BORROW_TIMEOUT_MS })
+      effects.ask(donor, { ...this.place, target, purpose })
+      missing = subtractQuantities(missing, amount)
+      // A reserve is a convenience: one donor at a time.
+      if (missing <= 0 || purpose === 'reserve') return
+    }
+  }
+
+  /** A donor has told what it has granted in all; when that is less than asked, others may be asked now. */
+  answered(donor: ReplicaId, total: Quantity, nowMs: number): void {
+    const ask = this.asked.get(donor)
+    if (!ask || total >= ask.target) return
+    this.asked.delete(donor)
+    this.pausedUntilMs.set(donor, nowMs + DONOR_PAUSE_MS)
+  }
+
+  /** Forgets what has arrived or timed out. */
+  expire(nowMs: number): void {
+    for (const [donor, { target, untilMs }] of this.asked) {
+      if (untilMs <= nowMs || this.grantedBy(donor) >= target) this.asked.delete(donor)
+    }
+    for (const [donor, untilMs] of this.pausedUntilMs) {
+      if (untilMs <= nowMs) this.pausedUntilMs.delete(donor)
+    }
+  }
+
+  private underWay(nowMs: number): Quantity {
+    this.expire(nowMs)
+    let sum: Quantity = 0
+    for (const [donor, { target }] of this.asked) {
+      sum = addQuantities(sum, subtractQuantities(target, this.grantedBy(donor)))
+    }
+    return sum
+  }
+
+  private donors(reachable: ReadonlySet<ReplicaId>, nowMs: number): [ReplicaId, Quantity][] {
+    const self = this.partition.ownReplica.replica
+    const donors = [...this.partition.rightsOf(this.entry)].filter(
+      ([replica, held]) =>
+        held > 0 &&
+        replica !== self &&
+        reachable.has(replica) &&
+        !this.asked.has(replica) &&
+        (this.pausedUntilMs.get(replica) ?? 0) <= nowMs,
+    )
+    return donors.sort(([, left], [, right]) => (left > right ? -1 : left < right ? 1 : 0))
+  }
+
+  /** The total granted to this server by a donor, as far as it has been merged here. */
+  private grantedBy(donor: ReplicaId): Quantity {
+    const { table } = this.partition
+    const state = this.partition.replica(donor)
+    const cell = state ? table.findCell(this.entry, state.index) : -1
+    return cell < 0 ? 0 : grantedTo(table.counterValue(cell).granted, this.partition.ownReplica.replica)
+  }
+}

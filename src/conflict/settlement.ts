@@ -1,0 +1,403 @@
+import { CellKind } from '../crdt/cell.js'
+import { addQuantities, subtractQuantities } from '../crdt/column.js'
+import { MAX_BATCH_WRITES } from '../crdt/limits.js'
+import type { OwnWrite } from '../crdt/own-writes.js'
+import type { Partition } from '../crdt/partition.js'
+import { isUndecided, type ProvisionalState, type ProvisionalWithdrawal } from '../crdt/provisional.js'
+import { lesser, type Quantity } from '../crdt/rights.js'
+import type { ReplicaId } from '../sync/identity.js'
+import { Borrowing } from './borrowing.js'
+import { Demand } from './demand.js'
+import {
+  type BorrowAnswer,
+  type BorrowAsk,
+  type Effect,
+  EffectQueue,
+  type ItemPlace,
+  type Shortage,
+} from './effects.js'
+import { byId, chooseLosers, visibleOverdraw } from './overdraw.js'
+import { ProvisionalIndex } from './provisional-index.js'
+import { type ConflictResolver, lowerIdResolver } from './resolver.js'
+
+/** After so long a conflict is decided by the order of ids, whatever resolvers say. */
+export const RESOLVER_PATIENCE_MS = 10_000
+/** Backed withdrawals waiting for rights, per partition. */
+export const MAX_WAITING = 10_000
+/** Items looked at in one tick for their reserves: what bounds the background traffic. */
+const RESERVES_PER_TICK = 64
+
+export interface WithdrawRequest extends ItemPlace {
+  readonly amount: Quantity
+  /** UUIDv7. Names the provisional withdrawal or the waiting one. */
+  readonly id: string
+  readonly mode: 'optimistic' | 'backed'
+  /** A `backed` one waits for rights until then. */
+  readonly untilMs: number
+}
+
+export type WithdrawOutcome =
+  | { readonly type: 'backed' }
+  | { readonly type: 'provisional'; readonly withdrawal: ProvisionalWithdrawal }
+  /** Effect 'withdrawn' or 'refused' follows. */
+  | { readonly type: 'waiting' }
+  | { readonly type: 'insufficient-quantity'; readonly visible: Quantity }
+  | { readonly type: 'overloaded' }
+
+interface Waiting {
+  readonly id: string
+  readonly amount: Quantity
+  readonly untilMs: number
+}
+
+/** What is under way for one item beside its cells. Nothing in it must survive a crash. */
+interface ItemState {
+  readonly place: ItemPlace
+  readonly borrowing: Borrowing
+  readonly demand: Demand
+  readonly waiting: Waiting[]
+  /** Since when an explained overdraw has been visible. */
+  overdrawnSinceMs: number | undefined
+}
+
+/**
+ * Withdrawals of one partition: backed by rights at once, or provisional and settled later (design section 4).
+ * A pure state machine: calls and time come in, own writes go into the partition, effects come out.
+ *
+ * Everything that must survive a crash is in cells. A compensation is one batch: the counter's `compensated`
+ * total and the closed provisional cell; so it happens exactly once, and only its own server makes it
+ * (invariants R3, R5). The state here is rebuilt from the cells by the constructor.
+ *
+ * Its driver (one per partition, in src/node)
+ * - constructs it after `writeAs`, again after each change of incarnation, and before `removeExpired`;
+ * - tells `changed` from the partition's change listener, and calls `run` afterwards, on its own turn, in
+ *   slices, until it returns false; calls `tick` about ten times a second; sets `reachable`;
+ * - takes the effects after each call and carries them out when the flush of the own writes made so far has
+ *   landed; 'borrow' and 'answer' go to the server of that replica, which calls `borrowAsked` and
+ *   `borrowAnswered`. Any of these messages may be lost, repeated or late;
+ * - tells the application of compensations, and again those in `unacknowledged()` after a start.
+ */
+export class Settlement {
+  private readonly index: ProvisionalIndex
+  private readonly items = new Map<number, ItemState>()
+  private readonly dirty = new Set<number>()
+  private readonly effects = new EffectQueue()
+  private reachable: ReadonlySet<ReplicaId> = new Set()
+  private waitingCount = 0
+  private nextReserve = 0
+
+  constructor(
+    private readonly partition: Partition,
+    private readonly resolver: ConflictResolver = lowerIdResolver,
+  ) {
+    this.index = new ProvisionalIndex(partition)
+    for (const item of this.index.items()) this.dirty.add(item)
+  }
+
+  /** Takes `amount` when the own rights cover it; otherwise nothing happens. Costs no more than a deposit. */
+  tryWithdraw(entry: number, amount: Quantity, nowMs: number): boolean {
+    if (this.partition.own.rights(entry) < amount) return false
+    this.partition.own.withdraw(entry, amount)
+    this.itemState(entry, nowMs).demand.add(amount, nowMs)
+    return true
+  }
+
+  withdraw(request: WithdrawRequest, nowMs: number): WithdrawOutcome {
+    const { amount, id, mode, untilMs, storage, item } = request
+    const entry = this.index.itemEntry(request)
+    if (this.tryWithdraw(entry, amount, nowMs)) return { type: 'backed' }
+    const visible = this.visible(entry)
+    if (visible < amount) return { type: 'insufficient-quantity', visible }
+    const state = this.itemState(entry, nowMs)
+    state.demand.add(amount, nowMs)
+    if (mode === 'backed') {
+      if (this.waitingCount >= MAX_WAITING) return { type: 'overloaded' }
+      state.waiting.push({ id, amount, untilMs })
+      this.waitingCount += 1
+      this.evaluate(entry, nowMs)
+      return { type: 'waiting' }
+    }
+    const replica = this.partition.ownReplica.replica
+    const withdrawal = { id, replica, storage, item, amount, madeAtMs: nowMs, state: 'open' } as const
+    this.partition.own.batch([{ entry, withdrawn: amount }, this.index.write(withdrawal, nowMs)])
+    this.evaluate(entry, nowMs)
+    return { type: 'provisional', withdrawal }
+  }
+
+  /** A merge has changed this entry. Only takes note, for `run`. */
+  changed(entry: number): void {
+    const { kind } = this.partition.table.namespaceOf(entry)
+    if (kind === CellKind.provisional) {
+      const item = this.index.read(entry)
+      if (item >= 0) this.dirty.add(item)
+    } else if (kind === CellKind.counter && this.concerns(entry)) this.dirty.add(entry)
+  }
+
+  /** Settles what changes have made possible, at most `limit` items. Returns whether there is more. */
+  run(nowMs: number, limit: number): boolean {
+    for (const entry of this.dirty) {
+      if (limit-- <= 0) return true
+      this.dirty.delete(entry)
+      this.evaluate(entry, nowMs)
+    }
+    return false
+  }
+
+  /** Timeouts, repeated requests, reserves. */
+  tick(nowMs: number): void {
+    const renewals = this.index.renewals(nowMs, MAX_BATCH_WRITES)
+    for (const { entry, object } of renewals) this.partition.own.setObject(entry, object!)
+    for (const entry of this.index.items()) this.dirty.add(entry)
+    for (const [entry, state] of this.items) {
+      state.borrowing.expire(nowMs)
+      this.refuseLate(entry, state, nowMs)
+      if (state.waiting.length > 0) this.dirty.add(entry)
+      else if (this.isIdle(entry, state, nowMs)) this.items.delete(entry)
+    }
+    this.fillReserves(nowMs)
+  }
+
+  /** Another server asks for rights. Answers with the total granted to it, whether that has grown or not. */
+  borrowAsked(from: ReplicaId, ask: BorrowAsk, nowMs: number): void {
+    const { own } = this.partition
+    const entry = this.index.itemEntry(ask)
+    const total = own.grantedTotal(entry, from)
+    const wanted = subtractQuantities(ask.target, total)
+    const spare = this.spareRights(entry, ask.purpose, nowMs)
+    const amount = lesser(wanted, spare)
+    if (amount > 0 && own.canGrant(entry, from)) own.grant(entry, from, amount)
+    this.effects.answer(from, {
+      storage: ask.storage,
+      item: ask.item,
+      total: own.grantedTotal(entry, from),
+    })
+  }
+
+  borrowAnswered(from: ReplicaId, answer: BorrowAnswer, nowMs: number): void {
+    const entry = this.index.itemEntry(answer)
+    this.items.get(entry)?.borrowing.answered(from, answer.total, nowMs)
+    if (this.concerns(entry)) this.evaluate(entry, nowMs)
+  }
+
+  /** The replicas that requests reach at present. */
+  setReachable(replicas: ReadonlySet<ReplicaId>): void {
+    this.reachable = replicas
+    for (const entry of this.index.items()) this.dirty.add(entry)
+  }
+
+  /** Own withdrawals that wait for a person. */
+  parked(): ProvisionalWithdrawal[] {
+    return [...this.index.unfinished()].filter(({ state }) => state === 'parked')
+  }
+
+  /** Compensated, and the application has not said yet that it knows. */
+  unacknowledged(): ProvisionalWithdrawal[] {
+    return [...this.index.unfinished()].filter(({ state }) => state === 'compensated')
+  }
+
+  /** The application has taken note of a compensation. Returns false when there is none of that id. */
+  acknowledge(id: string, nowMs: number): boolean {
+    const withdrawal = this.index.find(id)
+    if (withdrawal?.state !== 'compensated') return false
+    const { entry, object } = this.index.write({ ...withdrawal, state: 'acknowledged' }, nowMs)
+    this.partition.own.setObject(entry, object!)
+    return true
+  }
+
+  /**
+   * A person decides a parked case: 'compensate' takes it back; 'keep' lets it stand and writes off, as a
+   * deposit, what is missing for it. Returns false when no such case is parked here.
+   */
+  decide(id: string, decision: 'compensate' | 'keep', nowMs: number): boolean {
+    const withdrawal = this.index.find(id)
+    if (withdrawal?.state !== 'parked') return false
+    const entry = this.index.itemEntry(withdrawal)
+    if (decision === 'compensate')
+      this.close(withdrawal, 'compensated', { entry, compensated: withdrawal.amount }, nowMs)
+    else {
+      const debt = this.debt(entry)
+      const deposited = lesser(debt, withdrawal.amount)
+      this.close(withdrawal, 'kept', { entry, deposited }, nowMs)
+    }
+    this.evaluate(entry, nowMs)
+    return true
+  }
+
+  shortage(entry: number): Shortage {
+    const rights = this.partition.rightsOf(entry)
+    return { quantity: this.visible(entry), ownRights: this.partition.own.rights(entry), rights }
+  }
+
+  takeEffects(): Effect[] {
+    return this.effects.take()
+  }
+
+  /** An event has only changed state; here is decided what follows from it. */
+  private evaluate(entry: number, nowMs: number): void {
+    this.confirmCovered(entry, nowMs)
+    this.compensateLosers(entry, nowMs)
+    // What a compensation gave back may cover others.
+    this.confirmCovered(entry, nowMs)
+    this.makeWaiting(entry)
+    this.borrow(entry, nowMs)
+  }
+
+  /** Confirms, lowest ids first, what the rights that are here now cover. */
+  private confirmCovered(entry: number, nowMs: number): void {
+    const own = this.ownUndecided(entry)
+    if (own.length === 0) return
+    let covered: Quantity = -this.debt(entry)
+    for (const { amount } of own) covered = addQuantities(covered, amount)
+    for (const withdrawal of own) {
+      covered = subtractQuantities(covered, withdrawal.amount)
+      if (covered < 0) return
+      this.close(withdrawal, 'confirmed', undefined, nowMs)
+    }
+  }
+
+  private compensateLosers(entry: number, nowMs: number): void {
+    const undecided = this.index.undecided(entry)
+    const total = this.partition.table.total(entry)
+    const overdraw = total < 0 ? visibleOverdraw(total, this.partition.rightsOf(entry), undecided) : 0
+    const state = overdraw > 0 ? this.itemState(entry, nowMs) : this.items.get(entry)
+    if (!state) return
+    if (overdraw === 0) {
+      state.overdrawnSinceMs = undefined
+      return
+    }
+    state.overdrawnSinceMs ??= nowMs
+    const isPatient = nowMs - state.overdrawnSinceMs < RESOLVER_PATIENCE_MS
+    const resolver = isPatient ? this.resolver : lowerIdResolver
+    const { losers, strongest } = chooseLosers(undecided, resolver, { ...state.place, overdraw })
+    const self = this.partition.ownReplica.replica
+    for (const loser of losers) {
+      if (loser.replica !== self || loser.state === 'parked') continue
+      const rival = strongest && losers.includes(strongest) ? undefined : strongest
+      if (this.requiresPerson(loser, rival)) this.close(loser, 'parked', undefined, nowMs)
+      else this.close(loser, 'compensated', { entry, compensated: loser.amount }, nowMs)
+    }
+  }
+
+  private requiresPerson(loser: ProvisionalWithdrawal, rival: ProvisionalWithdrawal | undefined): boolean {
+    try {
+      return this.resolver.requiresManualResolution(loser, rival) === true
+    } catch {
+      return false
+    }
+  }
+
+  /** Brings a withdrawal into another state, in one batch with what that does to the counter. */
+  private close(
+    withdrawal: ProvisionalWithdrawal,
+    state: ProvisionalState,
+    counter: OwnWrite | undefined,
+    nowMs: number,
+  ): void {
+    const closed = { ...withdrawal, state }
+    const write = this.index.write(closed, nowMs)
+    this.partition.own.batch(counter ? [counter, write] : [write])
+    this.effects.add({ type: state === 'parked' ? 'parked' : 'settled', withdrawal: closed })
+  }
+
+  private makeWaiting(entry: number): void {
+    const waiting = this.items.get(entry)?.waiting
+    while (waiting && waiting.length > 0 && this.partition.own.rights(entry) >= waiting[0]!.amount) {
+      const { id, amount } = waiting.shift()!
+      this.waitingCount -= 1
+      this.partition.own.withdraw(entry, amount)
+      this.effects.add({ type: 'withdrawn', id })
+    }
+  }
+
+  private refuseLate(entry: number, { waiting }: ItemState, nowMs: number): void {
+    for (let place = waiting.length - 1; place >= 0; place--) {
+      if (waiting[place]!.untilMs > nowMs) continue
+      const [{ id }] = waiting.splice(place, 1) as [Waiting]
+      this.waitingCount -= 1
+      this.effects.add({ type: 'refused', id, shortage: this.shortage(entry) })
+    }
+  }
+
+  private borrow(entry: number, nowMs: number): void {
+    const rights = this.partition.own.rights(entry)
+    let need: Quantity = -rights
+    for (const { amount } of this.items.get(entry)?.waiting ?? []) need = addQuantities(need, amount)
+    if (need <= 0) return
+    this.itemState(entry, nowMs).borrowing.ask(need, 'debt', this.reachable, nowMs, this.effects)
+  }
+
+  /** Asks for reserves where withdrawals happen, a bounded number of items per tick in turn. */
+  private fillReserves(nowMs: number): void {
+    const entries = [...this.items.keys()]
+    for (let count = 0; count < Math.min(RESERVES_PER_TICK, entries.length); count++) {
+      const entry = entries[this.nextReserve++ % entries.length]!
+      const state = this.items.get(entry)!
+      const reserve = state.demand.reserve(nowMs)
+      const rights = this.partition.own.rights(entry)
+      // Below half only, and donors keep their own reserve: two busy servers do not play ping-pong.
+      if (rights < 0 || addQuantities(rights, rights) >= reserve) continue
+      const need = subtractQuantities(reserve, rights)
+      state.borrowing.ask(need, 'reserve', this.reachable, nowMs, this.effects)
+    }
+  }
+
+  private spareRights(entry: number, purpose: BorrowAsk['purpose'], nowMs: number): Quantity {
+    const rights = this.partition.own.rights(entry)
+    const state = this.items.get(entry)
+    if (purpose === 'debt' || rights <= 0) return rights
+    let spare = subtractQuantities(rights, state?.demand.reserve(nowMs) ?? 0)
+    for (const { amount } of state?.waiting ?? []) spare = subtractQuantities(spare, amount)
+    // Half, rounded up: the last one may go where it is wanted.
+    return spare <= 0 ? 0 : half(spare)
+  }
+
+  private concerns(entry: number): boolean {
+    if (this.items.has(entry) || this.partition.own.rights(entry) < 0) return true
+    return this.index.undecided(entry).length > 0
+  }
+
+  private isIdle(entry: number, state: ItemState, nowMs: number): boolean {
+    if (!state.borrowing.isIdle || state.overdrawnSinceMs !== undefined) return false
+    return this.index.undecided(entry).length === 0 && state.demand.isIdle(nowMs)
+  }
+
+  private ownUndecided(entry: number): ProvisionalWithdrawal[] {
+    const self = this.partition.ownReplica.replica
+    return this.index
+      .undecided(entry)
+      .filter(({ replica, state }) => replica === self && isUndecided(state))
+      .sort(byId)
+  }
+
+  private debt(entry: number): Quantity {
+    const rights = this.partition.own.rights(entry)
+    return rights < 0 ? -rights : 0
+  }
+
+  private visible(entry: number): Quantity {
+    const total = this.partition.table.total(entry)
+    if (total < 0) return 0
+    return total
+  }
+
+  private itemState(entry: number, nowMs: number): ItemState {
+    let state = this.items.get(entry)
+    if (!state) {
+      const { table } = this.partition
+      const place = { storage: table.namespaceOf(entry).name, item: table.keyOf(entry) }
+      state = {
+        place,
+        borrowing: new Borrowing(this.partition, entry, place),
+        demand: new Demand(nowMs),
+        waiting: [],
+        overdrawnSinceMs: undefined,
+      }
+      this.items.set(entry, state)
+    }
+    return state
+  }
+}
+
+function half(amount: Quantity): Quantity {
+  return typeof amount === 'number' ? Math.ceil(amount / 2) : (amount + 1n) / 2n
+}
