@@ -44,12 +44,35 @@ export interface MeshNodeOptions {
   readonly rejoinGraceMs?: number
   /** How long published events and expired shared state are kept; default one hour. */
   readonly retentionMs?: number
+  /**
+   * True at the very first start of the one server that founds the mesh's strong group; all others join it by
+   * themselves. Refused when this server already belongs to a group.
+   */
+  readonly found?: boolean
+  /**
+   * Gives up the other voters of the strong group, which are lost for good, and goes on alone. Loses what only
+   * they had; the value is the admission of that.
+   */
+  readonly recoverRaft?: 'accept-data-loss'
+  /** The strong group: timings and size. */
+  readonly raft?: RaftConfigOptions
   /** Compress large frames; default true. */
   readonly compression?: boolean
   /** Gets what the node logs; default silent. A pino logger fits. */
   readonly logger?: Logger
   /** Time, randomness, network and disk; default the real ones. The simulator passes its own. */
   readonly environment?: Environment
+}
+
+export interface RaftConfigOptions {
+  /** Between the leader's heartbeats; default 150. Higher: slower failover. */
+  readonly heartbeatMs?: number
+  /** Shortest silence after which a voter stands for election; default 1,000; at least four heartbeats. */
+  readonly electionMs?: number
+  /** Most voters, odd; default 5. The other servers are learners. */
+  readonly maxVoters?: number
+  /** A voter that has been gone for so long is replaced by a learner; default 30,000. */
+  readonly voterGraceMs?: number
 }
 
 /** Options with every default in place. */
@@ -70,6 +93,9 @@ export interface NodeConfig {
   readonly acceptablePauseMs: number
   readonly rejoinGraceMs: number
   readonly retentionMs: number
+  readonly found: boolean
+  readonly recoverRaft: 'accept-data-loss' | undefined
+  readonly raft: Required<RaftConfigOptions>
   readonly compression: boolean
   readonly logger: Logger
 }
@@ -104,6 +130,17 @@ const schema = v.strictObject({
   acceptablePauseMs: v.optional(milliseconds(0), 2_000),
   rejoinGraceMs: v.optional(milliseconds(0), 2_000),
   retentionMs: v.optional(milliseconds(1_000), 3_600_000),
+  found: v.optional(v.boolean(), false),
+  recoverRaft: v.optional(v.literal('accept-data-loss')),
+  raft: v.optional(
+    v.strictObject({
+      heartbeatMs: v.optional(milliseconds(10), 150),
+      electionMs: v.optional(milliseconds(40), 1_000),
+      maxVoters: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(15)), 5),
+      voterGraceMs: v.optional(milliseconds(0), 30_000),
+    }),
+    {},
+  ),
   compression: v.optional(v.boolean(), true),
   logger: v.optional(
     v.custom<Logger>((value) => typeof value === 'object' && value !== null),
@@ -132,6 +169,11 @@ export function checkOptions(options: MeshNodeOptions): NodeConfig {
   if ((durability === 'memory') !== (output.dataDir === undefined)) {
     throw new ConfigError("dataDir goes with durability 'sync' or 'group', and 'memory' goes without one")
   }
+  const { heartbeatMs, electionMs, maxVoters } = output.raft
+  if (electionMs < 4 * heartbeatMs)
+    throw new ConfigError('raft.electionMs: at least four times raft.heartbeatMs')
+  if (maxVoters % 2 === 0) throw new ConfigError('raft.maxVoters: an odd number')
+  if (output.found && output.recoverRaft) throw new ConfigError('found and recoverRaft exclude each other')
   const { environment: _, ...rest } = output
   return {
     ...rest,
@@ -141,6 +183,7 @@ export function checkOptions(options: MeshNodeOptions): NodeConfig {
     dataDir: output.dataDir,
     listen: output.listen,
     advertise: output.advertise,
+    recoverRaft: output.recoverRaft,
   }
 }
 

@@ -9,6 +9,7 @@ import {
 } from '../journal/journal.js'
 import { MemoryJournal } from '../journal/memory-journal.js'
 import { openJournal } from '../journal/open-journal.js'
+import { RaftDisk } from '../strong/raft-disk.js'
 import {
   DiskFullError,
   JournalFailedError,
@@ -43,6 +44,8 @@ export interface DurableStateOwner {
 export class DurableState {
   readonly partitions: Partitions
   readonly committer: Committer
+  /** This server's part in the Raft group, as the journal has it. */
+  readonly raftDisk = new RaftDisk()
   private journal: Journal | undefined
   private current: Incarnation | undefined
   private journalError: SiloMeshError | undefined
@@ -95,6 +98,15 @@ export class DurableState {
     return this.committer.groupOf(partition)
   }
 
+  /** Journals records of the Raft group; returns the position at which they are durable. */
+  append(records: readonly Uint8Array[]): number {
+    return this.openJournal.append(records)
+  }
+
+  whenDurable(position: number): Promise<void> {
+    return this.openJournal.whenDurable(position)
+  }
+
   /** Journals a delta from a peer as it came; undefined when the journal takes no more for now. */
   store(delta: Uint8Array): number | undefined {
     if (this.stopped || this.openJournal.status !== 'ok') return undefined
@@ -145,7 +157,10 @@ export class DurableState {
   }
 
   private async recover(): Promise<void> {
-    const replay = new Replay((name) => this.partitions.host(name))
+    const replay = new Replay(
+      (name) => this.partitions.host(name),
+      (type, tuple) => this.raftDisk.replay(type, tuple),
+    )
     const events: JournalEvents = {
       onDurable: (position) => this.onDurable(position),
       onStatus: (status, error) => this.onStatus(status, error),
@@ -218,6 +233,7 @@ export class DurableState {
         partitions: this.partitions.byName,
         incarnation: () => this.incarnation,
         unnumberedWrites: () => this.committer.unnumberedWrites(),
+        raftRecords: () => this.raftDisk.records(),
         soon: (task) => this.environment.scheduler.soon(task),
       })
       this.logger.info({ bytes: this.lastSnapshotBytes }, 'snapshot written')

@@ -13,6 +13,7 @@ import { Replicator, type ReplicatorPorts } from '../gossip/replicator.js'
 import type { InboundMessage, Link, LinkHandler } from '../link/link.js'
 import { encodeMessage } from '../wire/encode.js'
 import { MessageType } from '../wire/message-type.js'
+import type { WireTuple } from '../wire/wire-value.js'
 import type { Incarnation } from './journal-records.js'
 
 export interface GossipDriverOptions {
@@ -23,6 +24,8 @@ export interface GossipDriverOptions {
   readonly heartbeatIntervalMs: number
   readonly checksumIntervalMs: number
   readonly acceptablePauseMs: number
+  /** A message of the Raft group. */
+  readonly onRaftMessage: (tuple: WireTuple) => void
   readonly onStatusChange: (change: StatusChange) => void
   /** Now and then: time to drop what has expired. */
   readonly onHousekeeping: () => void
@@ -127,6 +130,9 @@ export class GossipDriver {
         return true
       case MessageType.leave:
         this.membership.left(peer.server, this.options.environment.clock.monotonicMs())
+        return true
+      case MessageType.raft:
+        this.options.onRaftMessage(message.decode())
         return true
       default:
         return false

@@ -8,9 +8,13 @@ import type { JournalStatus } from '../journal/journal.js'
 import type { Link, LinkDownReason, LinkHandler } from '../link/link.js'
 import { LinkManager } from '../link/link-manager.js'
 import { MIN_SECRET_BYTES } from '../link/link-manager-options.js'
+import type { ServerView } from '../strong/membership-manager.js'
+import type { RaftLinks } from '../strong/raft-transport.js'
+import { StrongGroup } from '../strong/strong-group.js'
 import type { ConsistencyLevel } from '../sync/consistency.js'
-import { NotRunningError, type RefusalReason, type SiloMeshError } from '../sync/errors.js'
+import { ConfigError, NotRunningError, type RefusalReason, type SiloMeshError } from '../sync/errors.js'
 import type { SyncEvent } from '../sync/event.js'
+import { serverOfReplica } from '../sync/identity.js'
 import { VERSION } from '../version.js'
 import type { EncodedDelta } from './committer.js'
 import type { NodeConfig } from './config.js'
@@ -38,6 +42,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
   onEntryChanged: (partition: Partition, entry: number) => void = () => undefined
   readonly state: SharedState
   readonly publications: Publications
+  readonly strong: StrongGroup
   private readonly emitter: NodeEmitter
   private readonly gossip: GossipDriver
   private readonly directory: MemberDirectory
@@ -76,6 +81,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
       heartbeatIntervalMs: config.heartbeatIntervalMs,
       checksumIntervalMs: config.checksumIntervalMs,
       acceptablePauseMs: config.acceptablePauseMs,
+      onRaftMessage: (tuple) => this.strong.receive(tuple),
       onStatusChange: (change) => this.statusChanged(change),
       onHousekeeping: () => this.removeExpired(),
     })
@@ -95,7 +101,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
       hasPeers: config.peers.length > 0,
       // While the incarnation changes, writes must not be numbered as the old one any more (invariant I1).
       onVerified: () => {
-        if (!this.changingIncarnation) durables.committer.openNumbering()
+        if (!this.changingIncarnation) this.verified()
       },
       onReady: () => {
         this.readiness.reach(undefined)
@@ -120,6 +126,19 @@ export class NodeCore implements StorageHost, DurableStateOwner {
         refused: (peer, reason, detail, by) => this.linkRefused(peer, reason, detail, by),
       },
     })
+    this.strong = new StrongGroup({
+      environment,
+      logger: config.logger,
+      serverId: config.serverId,
+      disk: durables.raftDisk,
+      ...config.raft,
+      links: this.raftLinks(),
+      append: (records) => durables.append(records),
+      whenDurable: (position) => durables.whenDurable(position),
+      servers: () => this.serverViews(),
+      onLeaderChange: (leader) =>
+        this.emitter.emit('leader', { serverId: leader === undefined ? undefined : serverOfReplica(leader) }),
+    })
     this.state = new SharedState(shared, clock, this)
     const { serverId, retentionMs, logger } = config
     const deliver = (event: SyncEvent) => this.emitter.emit('event', event)
@@ -141,6 +160,12 @@ export class NodeCore implements StorageHost, DurableStateOwner {
       config.secret ?? (await readSecretFile(environment.disk, config.secretFile!, MIN_SECRET_BYTES))
     const durables = await DurableState.open(config, environment)
     try {
+      if (config.found && durables.raftDisk.group.groupId !== '') {
+        throw new ConfigError('found: this server already belongs to a mesh; start it without')
+      }
+      if (config.recoverRaft && durables.raftDisk.group.groupId === '') {
+        throw new ConfigError('recoverRaft: this server belongs to no strong group that could be recovered')
+      }
       const keyPair = await loadServerKey(environment, config.dataDir)
       return new NodeCore(config, environment, durables, keyPair, secret)
     } catch (error) {
@@ -151,6 +176,8 @@ export class NodeCore implements StorageHost, DurableStateOwner {
 
   /** @throws AddressInUseError */
   async connect(): Promise<void> {
+    // A replica that has never run before has nothing that its peers could know better.
+    if (this.durables.incarnation.starts === 1) this.rejoin.verify()
     this.rejoin.start()
     await this.links.start()
     this.writeMemberCard(false)
@@ -257,6 +284,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
 
   durable(position: number): void {
     this.gossip.replicator.durable(position)
+    this.strong.durable(position)
   }
 
   journalStatus(status: JournalStatus, error: SiloMeshError | undefined): void {
@@ -349,6 +377,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
         this.writeMemberCard(false)
         this.rejoin.verify()
         this.durables.committer.openNumbering()
+        this.strong.changeIncarnation(after)
         this.emitter.emit('incarnation', { replica: after, before: replica })
       },
       (error: unknown) => {
@@ -356,6 +385,36 @@ export class NodeCore implements StorageHost, DurableStateOwner {
         this.config.logger.error({ error }, 'no new incarnation could be taken')
       },
     )
+  }
+
+  /** No write of this replica is missing here: it may number new ones, and vote. */
+  private verified(): void {
+    const { durables, config } = this
+    durables.committer.openNumbering()
+    const entry = config.found ? 'found' : config.recoverRaft ? 'recover' : 'rejoin'
+    this.strong.start(durables.incarnation.replica, entry)
+  }
+
+  private raftLinks(): RaftLinks {
+    return {
+      sendTo: (server, message) => {
+        const peer = this.gossip.replicator.peers.get(server)
+        peer?.link.sendControl(message)
+        return peer !== undefined
+      },
+      relayTo: (server) => {
+        for (const peer of this.gossip.replicator.peers.values())
+          if (peer.linked.has(server)) return peer.server
+        return undefined
+      },
+    }
+  }
+
+  private serverViews(): ServerView[] {
+    return [...this.directory.all()].map(([serverId, { replica, departed, memoryOnly }]) => {
+      const isAlive = this.gossip.membership.status(serverId) === 'alive'
+      return { serverId, replica, departed, memoryOnly, alive: isAlive }
+    })
   }
 
   /** The servers that belong to the mesh, this one included; with a partition, those that host it. */
@@ -407,6 +466,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
   private async shutDown(depart: boolean): Promise<void> {
     this.rejoin.stop()
     this.targetsDue?.cancel()
+    await this.strong.stop()
     if (depart || this.config.dataDir === undefined) await this.sayGoodbye()
     this.gossip.announceLeave()
     let failure: unknown

@@ -15,6 +15,8 @@ export interface NodeEvents {
   event: [SyncEvent]
   /** This server had forgotten writes of its own that others know (a restored backup); it writes anew. */
   incarnation: [{ replica: string; before: string }]
+  /** The strong group has another leader as seen from here, or none. */
+  leader: [{ serverId: string | undefined }]
   /** Writes are refused while the status is not 'ok'. */
   journal: [{ status: 'ok' | 'full' | 'failed'; error: SiloMeshError | undefined }]
   /** Servers with equal vectors had unequal state: a defect, being repaired. */

@@ -3,6 +3,7 @@ import type { Partition } from '../crdt/partition.js'
 import { InvariantViolation } from '../sync/errors.js'
 import { MessageType } from '../wire/message-type.js'
 import { decodeTuple, messageTypeOf } from '../wire/safe-cbor.js'
+import type { WireTuple } from '../wire/wire-value.js'
 import {
   type Incarnation,
   incarnationFromTuple,
@@ -20,7 +21,11 @@ export class Replay {
   private readonly unnumbered: UnnumberedWrites[] = []
 
   /** `partition` makes the partition of a name when it is not there yet. */
-  constructor(private readonly partition: (name: string) => Partition) {}
+  constructor(
+    private readonly partition: (name: string) => Partition,
+    /** Takes records about the Raft group; false for all others. */
+    private readonly others: (type: number, tuple: WireTuple) => boolean,
+  ) {}
 
   /** Journalled without a number and not numbered since, oldest first. */
   unnumberedWrites(): readonly UnnumberedWrites[] {
@@ -55,7 +60,8 @@ export class Replay {
         return
       }
       default:
-        throw new InvariantViolation('J2', `journal record of unknown type ${type}`)
+        if (!this.others(type, tuple))
+          throw new InvariantViolation('J2', `journal record of unknown type ${type}`)
     }
   }
 }

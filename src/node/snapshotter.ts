@@ -18,6 +18,8 @@ export interface SnapshotSource {
   readonly partitions: ReadonlyMap<string, Partition>
   readonly incarnation: () => Incarnation
   readonly unnumberedWrites: () => readonly UnnumberedWrites[]
+  /** Records of this server's part in the Raft group, as of the call. */
+  readonly raftRecords: () => Iterable<Uint8Array>
   readonly soon: (task: () => void) => void
 }
 
@@ -32,14 +34,16 @@ export async function writeSnapshot(source: SnapshotSource): Promise<number> {
   const before = source.journal.appended
   const unnumbered = source.unnumberedWrites()
   const incarnation = source.incarnation()
+  const raftRecords = source.raftRecords()
   const writer = await opening
   try {
     // Own writes enter the state only when durable; those in the segments replaced here must be in it first.
     await source.journal.whenDurable(before)
-    return await writeState(source, writer, [
+    const head = [
       encodeMessage(incarnationToTuple(incarnation)),
       ...unnumbered.map((writes) => encodeMessage(unnumberedToTuple(writes))),
-    ])
+    ]
+    return await writeState(source, writer, head, raftRecords)
   } catch (error) {
     await writer.abort()
     throw error
@@ -49,7 +53,8 @@ export async function writeSnapshot(source: SnapshotSource): Promise<number> {
 async function writeState(
   source: SnapshotSource,
   writer: SnapshotWriter,
-  head: Uint8Array[],
+  head: readonly Uint8Array[],
+  raftRecords: Iterable<Uint8Array>,
 ): Promise<number> {
   let bytes = 0
   const write = async (records: readonly Uint8Array[]) => {
@@ -58,6 +63,7 @@ async function writeState(
     await new Promise<void>((resolve) => source.soon(resolve))
   }
   await write(head)
+  for (const record of raftRecords) await write([record])
   for (const partition of source.partitions.values()) {
     for (const { replica } of [...partition.replicas()]) {
       let from = 0

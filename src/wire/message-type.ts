@@ -17,10 +17,20 @@ export const MessageType = {
   repairRequest: 13,
   /** The sender is leaving in good order. */
   leave: 14,
+  /** A message between members of the Raft group, directly or by way of a server linked with both. */
+  raft: 16,
   /** Journal only: the replica that the server writes as from here on. */
   incarnation: 64,
   /** Journal only: own writes that have no number yet. */
   unnumbered: 65,
   /** Journal only: a partition's oldest unnumbered writes are contained in the deltas that follow. */
   numbered: 66,
+  /** Journal only: the Raft group that this server belongs to, and as whom; everything before it is void. */
+  raftGroup: 67,
+  /** Journal only: Raft term, vote and commit index. */
+  raftHardState: 68,
+  /** Journal only: Raft log entries; they replace what was there from the first one's index on. */
+  raftEntries: 69,
+  /** Journal only: a piece of a snapshot of the Raft state machine. */
+  raftSnapshot: 70,
 } as const
