@@ -1,0 +1,41 @@
+import type { Command } from 'commander'
+import type { CommandContext } from '../context.js'
+import { painter, printJson, printTable, type Tone } from '../output.js'
+import { addClientOptions, type CommonOptions, collect, withClient } from './common.js'
+
+export interface MemberJson {
+  readonly server_id: string
+  readonly status: string
+  readonly self: boolean
+  readonly linked: boolean
+  readonly address: string
+  readonly replica: string
+  readonly worlds: string[]
+  readonly version: string
+}
+
+const TONES: Readonly<Record<string, Tone>> = { alive: 'good', suspect: 'doubtful', dead: 'bad', left: 'dim' }
+
+export function addMembers(program: Command, context: CommandContext): void {
+  const command = program.command('members').description('the servers of the mesh, as one of them sees them')
+  addClientOptions(command).action((options: CommonOptions) => members(context, options))
+}
+
+async function members(context: CommandContext, options: CommonOptions): Promise<void> {
+  const { stdout, variables } = context
+  const all = await withClient(context, options, (client) => collect<MemberJson>(client.stream('members')))
+  if (options.json) {
+    printJson(stdout, { members: all.map((member) => ({ ...member })) })
+    return
+  }
+  const paint = painter(stdout, variables)
+  const rows = all.map(({ server_id, status, self, linked, address, worlds, version }) => [
+    server_id,
+    self ? paint('this server', 'strong') : paint(status, TONES[status] ?? 'dim'),
+    self ? '' : linked ? 'yes' : 'no',
+    address === '' ? '(only dials)' : address,
+    worlds.join(', '),
+    version,
+  ])
+  printTable(stdout, ['server', 'status', 'linked', 'address', 'worlds', 'version'], rows)
+}

@@ -1,0 +1,140 @@
+import { type Command, Option } from 'commander'
+import { CONSISTENCY_LEVELS, type ConsistencyLevel } from '../../sync/consistency.js'
+import { UsageError } from '../../sync/errors.js'
+import type { CommandContext } from '../context.js'
+import { MAX_LEVEL_TIMEOUT_MS } from '../control-methods.js'
+import { type JsonValue, printJson, printTable } from '../output.js'
+import { addClientOptions, type CommonOptions, collect, wholeNumber, withClient } from './common.js'
+
+interface WorldOptions extends CommonOptions {
+  readonly world?: string
+}
+
+interface ChangeOptions extends WorldOptions {
+  readonly level: ConsistencyLevel
+  readonly timeoutMs: number
+}
+
+interface StorageJson {
+  readonly storage: string
+  readonly world: string | null
+  readonly items: number
+  readonly quantity: string
+}
+
+interface ItemJson {
+  readonly item: string
+  readonly quantity: string
+}
+
+export function addStorage(program: Command, context: CommandContext): void {
+  const storage = program.command('storage').description('look into storages, and move items')
+  const list = storage.command('list').description('all storages, with how much they hold')
+  addClientOptions(list).action((options: CommonOptions) => listStorages(context, options))
+  const show = storage.command('show').description('the items of a storage').argument('<storage>')
+  addWorld(addClientOptions(show)).action((id: string, options: WorldOptions) =>
+    showStorage(context, id, options),
+  )
+  for (const kind of ['deposit', 'withdraw'] as const) addChange(storage, kind, context)
+}
+
+function addChange(storage: Command, kind: 'deposit' | 'withdraw', context: CommandContext): void {
+  const description = kind === 'deposit' ? 'put items in' : 'take items out, if so many are visible here'
+  const command = storage
+    .command(kind)
+    .description(description)
+    .argument('<storage>')
+    .argument('<item>', "an item key, like minecraft:diamond or 'minecraft:diamond_sword{damage:5}'")
+    .argument('<amount>', 'a whole number of any size')
+    .addOption(
+      new Option('--level <level>', 'wait until it is so safe').choices(CONSISTENCY_LEVELS).default('LOCAL'),
+    )
+    .option(
+      '--timeout-ms <ms>',
+      'how long to wait for the level',
+      wholeNumber(1, MAX_LEVEL_TIMEOUT_MS),
+      5_000,
+    )
+  addWorld(addClientOptions(command)).addHelpText(
+    'after',
+    '\nLOCAL: durable on this server; QUORUM: on a majority; STRONG: on all. Exit code 75 for a level that was not\n' +
+      'reached in time: what was done stands, so do not repeat it.',
+  )
+  command.action((id: string, item: string, amount: string, options: ChangeOptions) =>
+    change(context, kind, { id, item, amount }, options),
+  )
+}
+
+function addWorld(command: Command): Command {
+  return command.option('--world <id>', 'the storage of that name in a world; left out: the shared one')
+}
+
+async function listStorages(context: CommandContext, options: CommonOptions): Promise<void> {
+  const all = await withClient(context, options, (client) => collect<StorageJson>(client.stream('storages')))
+  all.sort(
+    (left, right) => compare(left.storage, right.storage) || compare(left.world ?? '', right.world ?? ''),
+  )
+  if (options.json) {
+    printJson(context.stdout, { storages: all.map((storage) => ({ ...storage })) })
+    return
+  }
+  if (all.length === 0) context.stderr.write('no storage yet: the first deposit makes one\n')
+  const rows = all.map(({ storage, world, items, quantity }) => [
+    storage,
+    world ?? '(shared)',
+    String(items),
+    quantity,
+  ])
+  printTable(context.stdout, ['storage', 'world', 'kinds of item', 'items in all'], rows)
+}
+
+async function showStorage(context: CommandContext, storage: string, options: WorldOptions): Promise<void> {
+  const params = { storage, ...(options.world !== undefined && { world: options.world }) }
+  const items = await withClient(context, options, (client) =>
+    collect<ItemJson>(client.stream('storage', params)),
+  )
+  items.sort((left, right) => compare(left.item, right.item))
+  if (options.json) {
+    printJson(context.stdout, {
+      storage,
+      world: options.world ?? null,
+      items: items.map((item) => ({ ...item })),
+    })
+    return
+  }
+  if (items.length === 0) context.stderr.write(`${storage} is empty\n`)
+  printTable(
+    context.stdout,
+    ['item', 'quantity'],
+    items.map(({ item, quantity }) => [item, quantity]),
+  )
+}
+
+async function change(
+  context: CommandContext,
+  kind: 'deposit' | 'withdraw',
+  { id, item, amount }: { id: string; item: string; amount: string },
+  { level, timeoutMs, world, ...options }: ChangeOptions,
+): Promise<void> {
+  if (!/^\d+$/.test(amount)) throw new UsageError(`amount ${JSON.stringify(amount)}: a whole number expected`)
+  const params = {
+    storage: id,
+    item,
+    amount,
+    level,
+    timeout_ms: timeoutMs,
+    ...(world !== undefined && { world }),
+  }
+  const done = await withClient(context, options, (client) => client.call(kind, params, timeoutMs))
+  if (options.json) {
+    printJson(context.stdout, done as JsonValue)
+    return
+  }
+  const { quantity } = done as ItemJson
+  const verb = kind === 'deposit' ? 'deposited' : 'withdrew'
+  context.stdout.write(`${verb} ${amount} ${item}; ${id} now holds ${quantity}\n`)
+}
+
+function compare(left: string, right: string): number {
+  return left < right ? -1 : left > right ? 1 : 0
+}
