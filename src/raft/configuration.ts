@@ -1,4 +1,5 @@
 import { assertInvariant } from '../sync/errors.js'
+import { RAFT_INVARIANTS } from './invariants.js'
 import type { ChangeRefusal } from './refusals.js'
 import type { Entry, NodeId } from './types.js'
 
@@ -90,7 +91,11 @@ export class ConfigurationHistory {
   observe(entries: readonly Entry[]): void {
     for (const entry of entries) {
       if (entry.kind !== 'configuration') continue
-      assertInvariant(entry.index > this.currentIndex, 'R7', 'configurations are observed in log order')
+      assertInvariant(
+        entry.index > this.currentIndex,
+        RAFT_INVARIANTS.membershipOrder,
+        'configurations are observed in log order',
+      )
       this.#steps.push({ index: entry.index, configuration: entry.configuration })
     }
   }

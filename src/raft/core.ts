@@ -1,5 +1,6 @@
 import { assertInvariant } from '../sync/errors.js'
 import { ConfigurationHistory } from './configuration.js'
+import { RAFT_INVARIANTS } from './invariants.js'
 import { RaftLog } from './log.js'
 import { type Draft, isTermless, type Message, waitsForDisk } from './messages.js'
 import type { Mutations } from './mutations.js'
@@ -101,7 +102,11 @@ export class RaftCore {
     this.membership = new ConfigurationHistory(snapshot.index, snapshot.configuration)
     this.membership.observe(kept)
     this.requests = new PendingRequests(input.random)
-    assertInvariant(this.log.lastTerm <= this.term, 'R1', 'the log holds an entry of a term not yet reached')
+    assertInvariant(
+      this.log.lastTerm <= this.term,
+      RAFT_INVARIANTS.termsReached,
+      'the log holds an entry of a term not yet reached',
+    )
     this.drawElectionTimeout()
   }
 

@@ -1,4 +1,5 @@
 import { assertInvariant } from '../sync/errors.js'
+import { RAFT_INVARIANTS } from './invariants.js'
 import { type Entry, entryBytes, type HardState, type SnapshotMetadata } from './types.js'
 
 /**
@@ -28,7 +29,11 @@ export class RaftLog {
     this.append(entries)
     this.#persisted = this.lastIndex
     this.#handed = this.lastIndex
-    assertInvariant(hardState.commit <= this.lastIndex, 'R8', 'the restored log ends before its commit index')
+    assertInvariant(
+      hardState.commit <= this.lastIndex,
+      RAFT_INVARIANTS.commitWithinLog,
+      'the restored log ends before its commit index',
+    )
     this.commitTo(hardState.commit)
   }
 
@@ -81,7 +86,7 @@ export class RaftLog {
     for (const entry of entries) {
       assertInvariant(
         entry.index === this.lastIndex + 1,
-        'R9',
+        RAFT_INVARIANTS.noGap,
         `entry ${entry.index} leaves a gap in the log`,
       )
       this.#entries.push(entry)
@@ -110,7 +115,11 @@ export class RaftLog {
   }
 
   #truncateFrom(index: number): void {
-    assertInvariant(index > this.#committed, 'R3', `committed entry ${index} would be overwritten`)
+    assertInvariant(
+      index > this.#committed,
+      RAFT_INVARIANTS.committedStays,
+      `committed entry ${index} would be overwritten`,
+    )
     for (const entry of this.#entries.splice(index - this.#baseIndex - 1)) {
       this.#bytes -= entryBytes(entry)
       this.#uncommittedBytes -= entryBytes(entry)
@@ -139,7 +148,7 @@ export class RaftLog {
     if (index <= this.#committed) return false
     assertInvariant(
       index <= this.lastIndex,
-      'R8',
+      RAFT_INVARIANTS.commitWithinLog,
       `commit ${index} beyond the log's end ${this.lastIndex}: entries lost`,
     )
     for (let at = this.#committed + 1; at <= index; at++) {
@@ -177,7 +186,11 @@ export class RaftLog {
   /** Drops entries up to `index`, which must be applied. */
   compactTo(index: number): void {
     if (index <= this.#baseIndex) return
-    assertInvariant(index <= this.#applied, 'R10', `entry ${index} is compacted before it is applied`)
+    assertInvariant(
+      index <= this.#applied,
+      RAFT_INVARIANTS.compactedApplied,
+      `entry ${index} is compacted before it is applied`,
+    )
     this.#baseTerm = this.termAt(index)!
     for (const entry of this.#entries.splice(0, index - this.#baseIndex)) this.#bytes -= entryBytes(entry)
     this.#baseIndex = index
@@ -187,7 +200,7 @@ export class RaftLog {
   restore(snapshot: SnapshotMetadata): void {
     assertInvariant(
       snapshot.index > this.#committed,
-      'R3',
+      RAFT_INVARIANTS.committedStays,
       `snapshot ${snapshot.index} is behind the commit index`,
     )
     this.#entries = []

@@ -2,6 +2,7 @@ import { assertInvariant, InvalidArgumentError } from '../sync/errors.js'
 import { type Configuration, EMPTY_CONFIGURATION, type MembershipChange } from './configuration.js'
 import { Outbox, RaftCore, type RestoredState } from './core.js'
 import { startPreVote } from './election.js'
+import { RAFT_INVARIANTS } from './invariants.js'
 import type { Message } from './messages.js'
 import { type Mutations, NO_MUTATIONS } from './mutations.js'
 import { type RaftOptions, validateRaftOptions } from './options.js'
@@ -227,7 +228,11 @@ export class RaftNode {
   /** The batch is durable and its messages are on their way. Oldest first, each once. */
   advance(ready: Ready): void {
     const oldest = this.#outstanding.shift()
-    assertInvariant(oldest?.sequence === ready.sequence, 'R11', 'batches are advanced in order')
+    assertInvariant(
+      oldest?.sequence === ready.sequence,
+      RAFT_INVARIANTS.batchOrder,
+      'batches are advanced in order',
+    )
     const core = this.#core
     core.log.persistedThrough(ready.sequence)
     for (const message of oldest.own) step(core, message)

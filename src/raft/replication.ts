@@ -127,8 +127,9 @@ export function handleUnreachable(core: RaftCore, node: NodeId): void {
 export function advanceCommit(core: RaftCore): void {
   if (!core.isLeader) return
   const { voters } = core.membership.current
+  const own = core.mutations.acknowledgeBeforePersist ? core.log.lastIndex : core.log.persisted
   const index = quorumValue(voters, (voter) =>
-    voter === core.id ? core.log.persisted : (core.progress.get(voter)?.match ?? 0),
+    voter === core.id ? own : (core.progress.get(voter)?.match ?? 0),
   )
   if (!core.mutations.countOldTermEntries && core.log.termAt(index) !== core.term) return
   if (core.log.commitTo(index)) stepDownIfNoLongerVoter(core)

@@ -2,6 +2,7 @@ import t from 'tap'
 import { ConfigurationHistory, changed, MAX_MEMBERS } from '../../src/raft/configuration.js'
 import type { Append, Message } from '../../src/raft/messages.js'
 import { DEFAULT_RAFT_OPTIONS, type RaftOptions, validateRaftOptions } from '../../src/raft/options.js'
+import { Progress } from '../../src/raft/progress.js'
 import { founding, joining, MAX_READIES_IN_FLIGHT, RaftNode } from '../../src/raft/raft-node.js'
 import type { Ready } from '../../src/raft/ready.js'
 import type { Entry } from '../../src/raft/types.js'
@@ -141,6 +142,81 @@ t.test('a follower acknowledges after the disk, in order, and only what the disk
   t.equal(member.status().persisted, 1, 'the overwritten entry does not count as durable')
   member.advance(second)
   t.equal(member.status().persisted, 2)
+})
+
+t.test('a follower commits only what it knows to be the leader’s', async (t) => {
+  const entries: Entry[] = [1, 2, 3].map((index) => ({ index, term: 1, kind: 'no-op' }))
+  const member = node({ entries, term: 1 })
+  member.step(appendFrom('b', 2, { previousIndex: 1, previousTerm: 1, commit: 3 }))
+  t.equal(member.status().commit, 1, 'entries 2 and 3 may be another leader’s')
+})
+
+t.test('a leader does not count itself before its disk has the entry', async (t) => {
+  const member = leader()
+  acknowledge(member, 'b', 1)
+  settle(member)
+  member.propose(data(1))
+  const ready = member.ready()!
+  t.ok(
+    ready.messages.some(({ type }) => type === 'append'),
+    'the followers may have it first',
+  )
+  acknowledge(member, 'b', 2)
+  t.equal(member.status().commit, 1)
+  member.advance(ready)
+  t.equal(member.status().commit, 2)
+  member.propose(data(1))
+  const other = member.ready()!
+  acknowledge(member, 'b', 3)
+  acknowledge(member, 'c', 3)
+  t.equal(member.status().commit, 3, 'the others are a majority without it')
+  t.same(member.ready()?.committed ?? [], [], 'but it applies what its disk holds')
+  member.advance(other)
+})
+
+t.test('old refusals move nothing', async (t) => {
+  const progress = new Progress(11, 0, 4, 1000)
+  t.equal(progress.rejected(7, 3), false, 'of a probe that is not the last one')
+  t.equal(progress.next, 11)
+  t.equal(progress.rejected(10, 6), true)
+  t.equal(progress.next, 7)
+  progress.acknowledged(8)
+  progress.becomeReplicate()
+  t.equal(progress.rejected(8, 2), false, 'of what is acknowledged since')
+  t.equal(progress.state, 'replicate')
+  t.equal(progress.rejected(9, 2), true)
+  t.same([progress.state, progress.next], ['probe', 9], 'never below what is acknowledged')
+})
+
+t.test('a snapshot is taken piece by piece, from one leader in one term', async (t) => {
+  const member = node()
+  const learner = { voters: ['b'], learners: ['a'] }
+  const snapshot = { index: 9, term: 1, configuration: learner }
+  const piece = (term: number, offset: number, last: boolean): Message => {
+    return { type: 'snapshot', from: 'b', to: 'a', term, snapshot, offset, data: data(4), last }
+  }
+  member.step(piece(1, 0, false))
+  t.match(sent(settle(member)), [{ type: 'snapshot-response', rejected: false, nextOffset: 4 }])
+  member.step(piece(2, 4, false))
+  t.match(
+    sent(settle(member)),
+    [{ type: 'snapshot-response', rejected: true, nextOffset: 0 }],
+    'it may be cut differently',
+  )
+  member.step(piece(2, 0, false))
+  member.step(piece(2, 4, true))
+  const [ready] = settle(member)
+  t.same(
+    ready?.chunks.map(({ offset, last }) => [offset, last]),
+    [
+      [0, false],
+      [4, true],
+    ],
+  )
+  t.equal(ready?.mustSync, true)
+  t.match(ready?.messagesAfterPersist.at(-1), { type: 'append-response', rejected: false, index: 9 })
+  t.match(member.status(), { lastIndex: 9, commit: 9, applied: 9, snapshotIndex: 9, configuration: learner })
+  t.match(member.snapshotMetadata(9), { configuration: learner })
 })
 
 t.test('batches are advanced in order, and only so many are under way', async (t) => {
@@ -300,9 +376,9 @@ t.test('a disk that lost acknowledged entries stops the member instead of going 
   const member = node()
   t.throws(
     () => member.step({ type: 'heartbeat', from: 'b', to: 'a', term: 1, commit: 5, readSequence: 0 }),
-    /R8 violated/,
+    /RAFT-5 violated/,
   )
-  t.throws(() => node({ commit: 3 }), /R8 violated/)
+  t.throws(() => node({ commit: 3 }), /RAFT-5 violated/)
   const entries: Entry[] = [1, 2].map((index) => ({ index, term: 1, kind: 'no-op' }))
   const committed = node({ entries, term: 1, commit: 2 })
   const conflicting = appendFrom('b', 2, {
@@ -316,7 +392,7 @@ t.test('a disk that lost acknowledged entries stops the member instead of going 
     [{ type: 'append-response', rejected: false, index: 2 }],
     'committed entries are never touched',
   )
-  t.throws(() => node({ entries, term: 0 }), /R1 violated/)
+  t.throws(() => node({ entries, term: 0 }), /RAFT-1 violated/)
 })
 
 t.test('a leader that hears no quorum steps down; a learner gives up a silent leader', async (t) => {

@@ -194,6 +194,7 @@ t.test('what is not even a tuple is refused', async (t) => {
     'empty piece',
   )
   t.throws(() => snapshotMetadataFromTuple([1, 1, [['b', 'a'], []]]), FrameError, 'members out of order')
+  t.throws(() => snapshotMetadataFromTuple([1, 1, [['a', 'a'], []]]), FrameError, 'a voter twice')
   t.throws(() => snapshotMetadataFromTuple([1, 1, [['a'], ['a']]]), FrameError, 'a member twice')
 })
 

@@ -4,12 +4,9 @@ import t from 'tap'
 
 const ROOM = join(import.meta.dirname, '../../src/raft')
 
-/** The driver's files are the thin part that may know the environment; everything else is pure. */
-const DRIVER = /^driver(-|\/|\.)/
-
 function sources(): string[] {
   return readdirSync(ROOM, { recursive: true, encoding: 'utf8' })
-    .filter((name) => name.endsWith('.ts') && !DRIVER.test(name))
+    .filter((name) => name.endsWith('.ts'))
     .sort()
 }
 

@@ -1,4 +1,5 @@
 import { assertInvariant, FrameError } from '../../sync/errors.js'
+import { RAFT_INVARIANTS } from '../invariants.js'
 import { type Mutations, NO_MUTATIONS } from '../mutations.js'
 import type { Tuple } from '../tuple-reader.js'
 import { requestFromTuple } from './command-codec.js'
@@ -104,7 +105,11 @@ export class StateMachine {
    * throws for what it is given: a committed entry must have the same outcome everywhere.
    */
   apply(index: number, data: unknown): Result {
-    assertInvariant(index > this.#appliedIndex, 'R4', `entry ${index} is applied after ${this.#appliedIndex}`)
+    assertInvariant(
+      index > this.#appliedIndex,
+      RAFT_INVARIANTS.appliedOnce,
+      `entry ${index} is applied after ${this.#appliedIndex}`,
+    )
     this.#appliedIndex = index
     let request: Request
     try {
@@ -163,7 +168,7 @@ export class StateMachine {
     let keys = 0
     const overdue = new Set<number>()
     for (const { lease, renewals } of expiries) {
-      if (this.#leases.get(lease)?.renewals !== renewals || overdue.has(lease)) continue
+      if (this.#leases.get(lease)?.renewals !== renewals) continue
       keys += this.#leases.keyCount(lease)
       if (keys > this.#limits.maxDeletedKeys) break
       overdue.add(lease)
@@ -207,7 +212,11 @@ export class StateMachine {
 
   /** For `SnapshotRestore`: fills an empty machine, then sets where it stands. */
   restoreInto(fill: (parts: StateMachineParts) => { appliedIndex: number; revision: number }): void {
-    assertInvariant(this.#appliedIndex === 0, 'R4', 'only an empty state machine is restored into')
+    assertInvariant(
+      this.#appliedIndex === 0,
+      RAFT_INVARIANTS.appliedOnce,
+      'only an empty state machine is restored into',
+    )
     const { appliedIndex, revision } = fill(this.#parts)
     this.#appliedIndex = appliedIndex
     this.#store.revision = revision

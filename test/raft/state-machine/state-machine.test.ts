@@ -286,6 +286,34 @@ t.test('leases take their keys with them; an expiry decided before a renewal doe
   t.same(driven.run({ kind: 'keep-alive', lease: 1 }), { status: 'refused', reason: 'lease-unknown' })
 })
 
+t.test('the keys of a lease go in one order, however they came to it', async (t) => {
+  const driven = new Driven()
+  driven.run({ kind: 'grant-lease', ttlMs: 1 })
+  driven.run(transact(put('z', 'v', 1), put('a', 'v', 1), put('m', 'v', 1)))
+  const copy = new Driven(restored(driven.machine))
+  for (const { machine, run } of [driven, copy].map((one) => ({
+    machine: one.machine,
+    run: () => one.run({ kind: 'revoke-lease', lease: 1 }),
+  }))) {
+    run()
+    t.same(machine.eventsSince(2, '', 9).events.map(keyOf), ['a', 'm', 'z'])
+  }
+})
+
+t.test('a list is read in pages', async (t) => {
+  const driven = new Driven()
+  for (const name of ['p', 'p/3', 'p/1', 'q', 'o', 'p/2']) driven.run(transact(put(name)))
+  const page = (after?: string) =>
+    driven.machine
+      .list({ prefix: 'p', limit: 2, ...(after !== undefined && { after }) })
+      .map((row) => row.key)
+  t.same(page(), ['p', 'p/1'])
+  t.same(page('p/1'), ['p/2', 'p/3'])
+  t.same(page('p/3'), [])
+  t.same(page('a'), ['p', 'p/1'], 'after what lies before the prefix')
+  t.same(driven.machine.list({ prefix: '', limit: 0 }), [])
+})
+
 t.test('a lock with a fencing token is a transaction', async (t) => {
   const driven = new Driven()
   const acquire = (owner: string): Command => ({
