@@ -1,5 +1,6 @@
 import type { Delta } from '../crdt/cell.js'
-import { deltaFromTuple, deltaToTuple } from '../crdt/delta-codec.js'
+import { deltaFromTuple } from '../crdt/delta-codec.js'
+import { encodeDelta } from '../crdt/delta-encoder.js'
 import { DELTA_BYTES } from '../crdt/limits.js'
 import type { Partition, ReplicaState } from '../crdt/partition.js'
 import { FrameError } from '../sync/errors.js'
@@ -288,7 +289,7 @@ export class Replicator {
     repair: boolean,
   ): { to: number; bytes: Uint8Array } | undefined {
     const delta = partition.deltaSince(replica, from, DELTA_BYTES, repair)
-    return delta && { to: delta.to, bytes: encodeMessage(deltaToTuple(delta)) }
+    return delta && { to: delta.to, bytes: encodeDelta(delta) }
   }
 
   private sendDigest(peer: Peer, flags: { afterGap: boolean; wantsReply: boolean }): void {

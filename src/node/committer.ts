@@ -1,5 +1,5 @@
 import type { Cell, Delta } from '../crdt/cell.js'
-import { deltaToTuple } from '../crdt/delta-codec.js'
+import { encodeDelta } from '../crdt/delta-encoder.js'
 import { cutCells } from '../crdt/delta-size.js'
 import { DELTA_BYTES } from '../crdt/limits.js'
 import type { Generation } from '../crdt/own-writes.js'
@@ -174,7 +174,7 @@ export class Committer {
       if (!flush) continue
       const mark = this.releaseHeld(partition, flush.generation)
       if (mark) records.push(mark)
-      const encoded = flush.deltas.map((delta) => ({ delta, bytes: encodeMessage(deltaToTuple(delta)) }))
+      const encoded = flush.deltas.map((delta) => ({ delta, bytes: encodeDelta(delta) }))
       for (const { bytes } of encoded) records.push(bytes)
       numbered.push({ partition, flush, encoded })
     }

@@ -1,4 +1,4 @@
-import { deltaToTuple } from '../crdt/delta-codec.js'
+import { encodeDelta } from '../crdt/delta-encoder.js'
 import { DELTA_BYTES } from '../crdt/limits.js'
 import type { Partition } from '../crdt/partition.js'
 import type { Journal, SnapshotWriter } from '../journal/journal.js'
@@ -70,7 +70,7 @@ async function writeState(
       for (;;) {
         const delta = partition.deltaSince(replica, from, DELTA_BYTES)
         if (!delta) break
-        await write([encodeMessage(deltaToTuple(delta))])
+        await write([encodeDelta(delta)])
         from = delta.to
       }
     }
