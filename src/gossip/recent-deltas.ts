@@ -4,6 +4,8 @@ import { topicKey } from './acknowledgements.js'
 
 /** Encoded deltas kept, all replicas together; a peer that is further behind gets freshly cut ones. */
 export const MAX_RECENT_BYTES = 8 * 1024 * 1024
+/** A peer that is more deltas behind than this gets the state instead, which may be far smaller. */
+const MAX_STEPS = 8
 /** What one costs beside its bytes, about. */
 const OVERHEAD_BYTES = 200
 
@@ -40,9 +42,14 @@ export class RecentDeltas {
     }
   }
 
-  /** The kept delta that begins exactly at `from`. */
-  find(partition: string, replica: ReplicaId, from: number): EncodedDelta | undefined {
-    return this.deltas.get(keyOf(partition, replica, from))
+  /** The kept delta that begins exactly at `from`, if a few more like it lead up to `known`. */
+  find(partition: string, replica: ReplicaId, from: number, known: number): EncodedDelta | undefined {
+    const first = this.deltas.get(keyOf(partition, replica, from))
+    let last = first
+    for (let step = 1; last && last.to < known && step < MAX_STEPS; step++) {
+      last = this.deltas.get(keyOf(partition, replica, last.to))
+    }
+    return last?.to === known ? first : undefined
   }
 
   private drop(key: string): void {

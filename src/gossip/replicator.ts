@@ -78,6 +78,18 @@ export class Replicator {
     this.acknowledger.durable(position)
   }
 
+  /** A peer has told with whom it is linked. */
+  onLinked(peer: Peer, servers: readonly string[]): void {
+    const before = peer.linked
+    peer.linked = new Set(servers)
+    // What it used to get from the server it lost may have been under way: ask what it lacks.
+    for (const server of before) {
+      if (peer.linked.has(server) || server === this.ports.serverId) continue
+      this.sendDigest(peer, { afterGap: false, wantsReply: true })
+      return
+    }
+  }
+
   onAcknowledge(peer: Peer, message: AcknowledgeMessage): void {
     this.acknowledger.receive(peer, message)
   }
@@ -250,7 +262,7 @@ export class Replicator {
     const from = peer.position(name, replica)
     const known = partition.known(replica)
     peer.behind.delete(key)
-    const recent = this.recent.find(name, replica, from)
+    const recent = this.recent.find(name, replica, from, known)
     const piece = recent ?? this.encodeSince(partition, replica, from, false)
     if (!piece) return true
     if (!peer.link.sendBulk(piece.bytes)) {

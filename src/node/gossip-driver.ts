@@ -142,7 +142,7 @@ export class GossipDriver {
   private onHeartbeat(peer: Peer, message: InboundMessage): void {
     const { signs, linked } = heartbeatFromTuple(message.decode())
     const nowMs = this.options.environment.clock.monotonicMs()
-    peer.linked = new Set(linked)
+    this.replicator.onLinked(peer, linked)
     for (const sign of signs) this.membership.hear(sign, nowMs)
   }
 
