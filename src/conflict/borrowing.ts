@@ -6,15 +6,18 @@ import type { BorrowAsk, EffectQueue, ItemPlace } from './effects.js'
 
 /** A request without an answer counts as lost after this. */
 export const BORROW_TIMEOUT_MS = 2_000
-/** A donor that gave less than asked is not asked again for this item for as long, unless news comes from it. */
-const DONOR_PAUSE_MS = 500
+/**
+ * A donor that gave less than asked is left alone for as long. Reserves can wait, and where all are short,
+ * asking again and again would be all that happens.
+ */
+const DONOR_PAUSE_MS = { debt: 500, reserve: 5_000 } as const
 
 interface OpenAsk {
   readonly target: Quantity
   readonly untilMs: number
 }
 
-/** The rights that one item's shortage asks of others: who was asked, for what, until when. */
+/** What one item asks of others for one purpose: who was asked, for how much, until when. */
 export class Borrowing {
   private readonly asked = new Map<ReplicaId, OpenAsk>()
   private readonly pausedUntilMs = new Map<ReplicaId, number>()
@@ -23,6 +26,7 @@ export class Borrowing {
     private readonly partition: Partition,
     private readonly entry: number,
     private readonly place: ItemPlace,
+    private readonly purpose: BorrowAsk['purpose'],
   ) {}
 
   get isIdle(): boolean {
@@ -30,23 +34,17 @@ export class Borrowing {
   }
 
   /** Asks the richest reachable holders for what is still missing beside what was asked before. */
-  ask(
-    need: Quantity,
-    purpose: BorrowAsk['purpose'],
-    reachable: ReadonlySet<ReplicaId>,
-    nowMs: number,
-    effects: EffectQueue,
-  ): void {
+  ask(need: Quantity, reachable: ReadonlySet<ReplicaId>, nowMs: number, effects: EffectQueue): void {
     let missing = subtractQuantities(need, this.underWay(nowMs))
     if (missing <= 0) return
     for (const [donor, held] of this.donors(reachable, nowMs)) {
       const amount = lesser(held, missing)
       const target = addQuantities(this.grantedBy(donor), amount)
       this.asked.set(donor, { target, untilMs: nowMs + BORROW_TIMEOUT_MS })
-      effects.ask(donor, { ...this.place, target, purpose })
+      effects.ask(donor, { ...this.place, target, purpose: this.purpose })
       missing = subtractQuantities(missing, amount)
       // A reserve is a convenience: one donor at a time.
-      if (missing <= 0 || purpose === 'reserve') return
+      if (missing <= 0 || this.purpose === 'reserve') return
     }
   }
 
@@ -55,7 +53,7 @@ export class Borrowing {
     const ask = this.asked.get(donor)
     if (!ask || total >= ask.target) return
     this.asked.delete(donor)
-    this.pausedUntilMs.set(donor, nowMs + DONOR_PAUSE_MS)
+    this.pausedUntilMs.set(donor, nowMs + DONOR_PAUSE_MS[this.purpose])
   }
 
   /** Forgets what has arrived or timed out. */

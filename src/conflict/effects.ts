@@ -20,6 +20,7 @@ export interface BorrowAsk extends ItemPlace {
 
 /** The donor's answer: the total ever granted, which may stay below the target when it has no more. */
 export interface BorrowAnswer extends ItemPlace {
+  readonly purpose: BorrowAsk['purpose']
   readonly total: Quantity
 }
 

@@ -4,7 +4,7 @@ import { MAX_BATCH_WRITES } from '../crdt/limits.js'
 import type { OwnWrite } from '../crdt/own-writes.js'
 import type { Partition } from '../crdt/partition.js'
 import { isUndecided, type ProvisionalState, type ProvisionalWithdrawal } from '../crdt/provisional.js'
-import { lesser, type Quantity } from '../crdt/rights.js'
+import { lesser, notNegative, type Quantity } from '../crdt/rights.js'
 import type { ReplicaId } from '../sync/identity.js'
 import { Borrowing } from './borrowing.js'
 import { Demand } from './demand.js'
@@ -53,7 +53,8 @@ interface Waiting {
 /** What is under way for one item beside its cells. Nothing in it must survive a crash. */
 interface ItemState {
   readonly place: ItemPlace
-  readonly borrowing: Borrowing
+  /** By purpose, so that a refused reserve does not delay a debt. */
+  readonly borrowing: { readonly debt: Borrowing; readonly reserve: Borrowing }
   readonly demand: Demand
   readonly waiting: Waiting[]
   /** Since when an explained overdraw has been visible. */
@@ -149,7 +150,8 @@ export class Settlement {
     for (const { entry, object } of renewals) this.partition.own.setObject(entry, object!)
     for (const entry of this.index.items()) this.dirty.add(entry)
     for (const [entry, state] of this.items) {
-      state.borrowing.expire(nowMs)
+      state.borrowing.debt.expire(nowMs)
+      state.borrowing.reserve.expire(nowMs)
       this.refuseLate(entry, state, nowMs)
       if (state.waiting.length > 0) this.dirty.add(entry)
       else if (this.isIdle(entry, state, nowMs)) this.items.delete(entry)
@@ -169,13 +171,14 @@ export class Settlement {
     this.effects.answer(from, {
       storage: ask.storage,
       item: ask.item,
+      purpose: ask.purpose,
       total: own.grantedTotal(entry, from),
     })
   }
 
   borrowAnswered(from: ReplicaId, answer: BorrowAnswer, nowMs: number): void {
     const entry = this.index.itemEntry(answer)
-    this.items.get(entry)?.borrowing.answered(from, answer.total, nowMs)
+    this.items.get(entry)?.borrowing[answer.purpose].answered(from, answer.total, nowMs)
     if (this.concerns(entry)) this.evaluate(entry, nowMs)
   }
 
@@ -323,7 +326,7 @@ export class Settlement {
     let need: Quantity = -rights
     for (const { amount } of this.items.get(entry)?.waiting ?? []) need = addQuantities(need, amount)
     if (need <= 0) return
-    this.itemState(entry, nowMs).borrowing.ask(need, 'debt', this.reachable, nowMs, this.effects)
+    this.itemState(entry, nowMs).borrowing.debt.ask(need, this.reachable, nowMs, this.effects)
   }
 
   /** Asks for reserves where withdrawals happen, a bounded number of items per tick in turn. */
@@ -333,11 +336,12 @@ export class Settlement {
       const entry = entries[this.nextReserve++ % entries.length]!
       const state = this.items.get(entry)!
       const reserve = state.demand.reserve(nowMs)
-      const rights = this.partition.own.rights(entry)
+      // A debt is asked for by itself, and is no reason to go without a reserve until the next one.
+      const atHand = notNegative(this.partition.own.rights(entry))
       // Below half only, and donors keep their own reserve: two busy servers do not play ping-pong.
-      if (rights < 0 || addQuantities(rights, rights) >= reserve) continue
-      const need = subtractQuantities(reserve, rights)
-      state.borrowing.ask(need, 'reserve', this.reachable, nowMs, this.effects)
+      if (addQuantities(atHand, atHand) >= reserve) continue
+      const need = subtractQuantities(reserve, atHand)
+      state.borrowing.reserve.ask(need, this.reachable, nowMs, this.effects)
     }
   }
 
@@ -357,7 +361,12 @@ export class Settlement {
   }
 
   private isIdle(entry: number, state: ItemState, nowMs: number): boolean {
-    if (!state.borrowing.isIdle || state.overdrawnSinceMs !== undefined) return false
+    if (
+      !state.borrowing.debt.isIdle ||
+      !state.borrowing.reserve.isIdle ||
+      state.overdrawnSinceMs !== undefined
+    )
+      return false
     return this.index.undecided(entry).length === 0 && state.demand.isIdle(nowMs)
   }
 
@@ -370,14 +379,11 @@ export class Settlement {
   }
 
   private debt(entry: number): Quantity {
-    const rights = this.partition.own.rights(entry)
-    return rights < 0 ? -rights : 0
+    return notNegative(-this.partition.own.rights(entry))
   }
 
   private visible(entry: number): Quantity {
-    const total = this.partition.table.total(entry)
-    if (total < 0) return 0
-    return total
+    return notNegative(this.partition.table.total(entry))
   }
 
   private itemState(entry: number, nowMs: number): ItemState {
@@ -387,7 +393,10 @@ export class Settlement {
       const place = { storage: table.namespaceOf(entry).name, item: table.keyOf(entry) }
       state = {
         place,
-        borrowing: new Borrowing(this.partition, entry, place),
+        borrowing: {
+          debt: new Borrowing(this.partition, entry, place, 'debt'),
+          reserve: new Borrowing(this.partition, entry, place, 'reserve'),
+        },
         demand: new Demand(nowMs),
         waiting: [],
         overdrawnSinceMs: undefined,

@@ -39,6 +39,11 @@ export function counterContribution(value: CounterValue): Quantity {
   return subtractQuantities(value.deposited, standing)
 }
 
+export function notNegative(amount: Quantity): Quantity {
+  if (amount < 0) return 0
+  return amount
+}
+
 export function lesser(left: Quantity, right: Quantity): Quantity {
   // Math.min takes no bigints.
   if (left > right) return right
