@@ -65,7 +65,7 @@ t.test('phi is the improbability of the silence, as computed by hand', async (t)
           history.heard(nowMs)
         }
         const expected = naivePhi(gaps, silenceMs)
-        if (expected > 12) return
+        if (expected > 8) return // dead by then
         // The logistic form is an approximation: good near the middle, up to a fifth too high far out.
         const phi = history.phi(nowMs + silenceMs)
         const tolerance = expected < 3 ? 0.02 + expected * 0.02 : expected * 0.2
