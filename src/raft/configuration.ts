@@ -23,10 +23,6 @@ export interface MembershipChange {
 
 export const EMPTY_CONFIGURATION: Configuration = Object.freeze({ voters: [], learners: [] })
 
-export function isMember(configuration: Configuration, node: NodeId): boolean {
-  return configuration.voters.includes(node) || configuration.learners.includes(node)
-}
-
 export function members(configuration: Configuration): NodeId[] {
   return [...configuration.voters, ...configuration.learners]
 }

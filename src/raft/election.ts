@@ -21,7 +21,7 @@ export function startPreVote(core: RaftCore): void {
  * The real election. The candidate's own vote is a message to itself that waits for the disk like any other:
  * a vote that a crash can forget must not count.
  */
-export function startElection(core: RaftCore, transfer: boolean): void {
+function startElection(core: RaftCore, transfer: boolean): void {
   if (!core.mayStand || core.isLeader) return
   becomeCandidate(core)
   for (const voter of core.membership.current.voters) {

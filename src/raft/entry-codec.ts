@@ -10,16 +10,16 @@ import {
 } from './types.js'
 
 /** Upper bound on one entry's data that is accepted from outside; `maxEntryBytes` is the working limit. */
-export const MAX_DECODED_ENTRY_BYTES = 1024 * 1024
+const MAX_DECODED_ENTRY_BYTES = 1024 * 1024
 
 const BODY_KINDS = ['command', 'no-op', 'configuration'] as const
 
-export function configurationToTuple({ voters, learners }: Configuration): Tuple {
+function configurationToTuple({ voters, learners }: Configuration): Tuple {
   return [voters, learners]
 }
 
 /** @throws FrameError unless both lists are sorted, free of repetition, and disjoint. */
-export function readConfiguration(reader: TupleReader): Configuration {
+function readConfiguration(reader: TupleReader): Configuration {
   const names = (what: string): NodeId[] => {
     const list = reader.list(what, MAX_MEMBERS, (item) => item.string(MAX_NODE_ID_LENGTH))
     if (list.some((node, at) => at > 0 && list[at - 1]! >= node)) reader.fail(`${what} are not in order`)

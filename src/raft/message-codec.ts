@@ -14,9 +14,9 @@ import { type Tuple, TupleReader, type TupleValue } from './tuple-reader.js'
 import { type Entry, MAX_NODE_ID_LENGTH } from './types.js'
 
 /** Bounds on what is accepted from a peer, above any sensible option, so that options may differ. */
-export const MAX_DECODED_APPEND_ENTRIES = 16_384
-export const MAX_DECODED_COMMAND_BYTES = 1024 * 1024
-export const MAX_DECODED_CHUNK_BYTES = 1024 * 1024
+const MAX_DECODED_APPEND_ENTRIES = 16_384
+const MAX_DECODED_COMMAND_BYTES = 1024 * 1024
+const MAX_DECODED_CHUNK_BYTES = 1024 * 1024
 
 /** A message is [type, from, to, term, …]; the type is the position in this list. Append only. */
 const TYPES = [

@@ -107,7 +107,7 @@ export interface SnapshotResponse extends Envelope {
 }
 
 /** Stand for election at once, without pre-vote (leadership transfer, thesis 3.10). */
-export interface TimeoutNow extends Envelope {
+interface TimeoutNow extends Envelope {
   readonly type: 'timeout-now'
 }
 

@@ -181,6 +181,17 @@ export class RaftNode {
     core.membership.compactTo(core.log.baseIndex)
   }
 
+  /** Cheap, unlike `status`: for what is asked on every turn. */
+  get isLeader(): boolean {
+    return this.#core.isLeader
+  }
+
+  /** Bytes of the log in memory; when they are many, it is time to compact. */
+  get logBytes(): number {
+    return this.#core.log.bytes
+  }
+
+  /** A copy of everything worth knowing, one object per member. */
   status(): RaftStatus {
     return statusOf(this.#core)
   }

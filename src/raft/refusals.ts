@@ -2,7 +2,7 @@
  * Why a proposal or a read was not taken. Every refusal is certain: nothing was or will be done because of
  * that request. Where that is not certain the outcome says `unknown` instead.
  */
-export const REQUEST_REFUSALS = [
+const REQUEST_REFUSALS = [
   'no-leader',
   'not-leader',
   'overloaded',
@@ -12,10 +12,10 @@ export const REQUEST_REFUSALS = [
   'leader-changed',
   'timed-out',
 ] as const
-export type RequestRefusal = (typeof REQUEST_REFUSALS)[number]
+type RequestRefusal = (typeof REQUEST_REFUSALS)[number]
 
 /** Why a membership change was not taken, beside the reasons above. */
-export const CHANGE_REFUSALS = [
+const CHANGE_REFUSALS = [
   'change-pending',
   'already-a-member',
   'already-a-voter',

@@ -4,7 +4,7 @@ import type { ProgressState } from './progress.js'
 import type { NodeId, Role } from './types.js'
 
 /** What the leader knows of one member. */
-export interface MemberStatus {
+interface MemberStatus {
   readonly node: NodeId
   readonly match: number
   readonly next: number

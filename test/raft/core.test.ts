@@ -461,6 +461,8 @@ t.test('compaction keeps what is asked for and never more than is applied', asyn
   t.throws(() => member.snapshotMetadata(3), InvalidArgumentError, 'compacted')
   member.compact({ ...snapshot, index: 4 }, 0)
   t.equal(member.status().snapshotIndex, 21, 'an older snapshot changes nothing')
+  t.equal(member.isLeader, true)
+  t.equal(member.logBytes, member.status().logBytes)
 })
 
 t.test('the membership follows the log, back as well as forth', async (t) => {

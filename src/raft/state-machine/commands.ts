@@ -15,7 +15,7 @@ export type Comparison =
       readonly operand: Uint8Array
     }
 
-export type NumberOperator = '=' | '!=' | '<' | '>'
+type NumberOperator = '=' | '!=' | '<' | '>'
 
 export type Operation =
   /** `lease` 0: none. The key goes when the lease ends. */

@@ -1,7 +1,7 @@
 import type { Tuple, TupleReader } from '../tuple-reader.js'
 
 /** Certain: nothing has happened because of the request, and a retry of it would be refused again or be new. */
-export const COMMAND_REFUSALS = [
+const COMMAND_REFUSALS = [
   /** The bytes are no command of this version, or break a limit. */
   'malformed',
   /** Closed, pushed out by others, or never opened: what became of earlier commands of it is unknown. */
