@@ -42,11 +42,12 @@ function naivePhi(gaps: readonly number[], silenceMs: number): number {
     : (intervalMs / 2) ** 2
   const deviation = Math.max(Math.sqrt(variance), intervalMs / 4)
   const from = (silenceMs - mean - acceptablePauseMs) / deviation
+  const start = Math.max(from, -9)
   const steps = 4000
-  const width = 12 / steps
+  const width = (10 - start) / steps
   let area = 0
   for (let step = 0; step <= steps; step++) {
-    const x = from + step * width
+    const x = start + step * width
     area += Math.exp((-x * x) / 2) * (step === 0 || step === steps ? 1 : step % 2 === 1 ? 4 : 2)
   }
   return -Math.log10((area * width) / 3 / Math.sqrt(2 * Math.PI))
