@@ -34,8 +34,12 @@ export interface OwnWrite {
   readonly object?: ObjectValue
 }
 
-/** Changes in one generation: what one flush encodes in a few milliseconds. */
-export const MAX_GENERATION_CHANGES = 4096
+/**
+ * Changes in one generation: what one flush numbers and encodes in about 4 ms, and takes into the table in 3.
+ * A smaller one would be cheaper by the flush and dearer by the write: entries written again before their flush
+ * cost nothing, and the larger a generation, the more of them there are.
+ */
+export const MAX_GENERATION_CHANGES = 16_000
 /** Bytes of object values in one generation, about; counters are small enough to be counted as changes. */
 export const MAX_GENERATION_OBJECT_BYTES = 4 * 1024 * 1024
 
