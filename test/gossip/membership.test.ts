@@ -44,7 +44,7 @@ function naivePhi(gaps: readonly number[], silenceMs: number): number {
   const from = (silenceMs - mean - acceptablePauseMs) / deviation
   const start = Math.max(from, -9)
   const steps = 4000
-  const width = (10 - start) / steps
+  const width = (Math.max(10, start + 6) - start) / steps
   let area = 0
   for (let step = 0; step <= steps; step++) {
     const x = start + step * width
