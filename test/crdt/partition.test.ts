@@ -291,8 +291,8 @@ t.test('batches', async (t) => {
   t.test('stay whole at the end of a generation', async (t) => {
     for (let item = 0; item < MAX_GENERATION_CHANGES - 1; item++) source.own.deposit(entry(item), 1)
     source.own.batch([
-      { entry: entry(9000), withdrawn: 1 },
-      { entry: entry(9001), deposited: 1 },
+      { entry: entry(90_000), withdrawn: 1 },
+      { entry: entry(90_001), deposited: 1 },
     ])
     const first = source.prepareFlush(1e9)!
     t.equal(first.deltas[0]?.cells.length, MAX_GENERATION_CHANGES - 1)
@@ -306,7 +306,7 @@ t.test('batches', async (t) => {
   t.test('that share entries become one, up to a bound', async (t) => {
     for (let item = 0; item < 400; item++) {
       source.own.batch([
-        { entry: entry(9000), deposited: 1 },
+        { entry: entry(90_000), deposited: 1 },
         { entry: entry(item), withdrawn: 1 },
       ])
     }
@@ -325,7 +325,7 @@ t.test('batches', async (t) => {
     for (let item = 0; item < 20; item++) {
       source.own.batch([
         { entry: entry(item), deposited: 1 },
-        { entry: entry(9000), deposited: 1 },
+        { entry: entry(90_000), deposited: 1 },
       ])
       flush(source)
     }
