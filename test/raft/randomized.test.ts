@@ -8,6 +8,9 @@ import { History, type HistoryStatistics, type Profile } from './workload.js'
 const SEEDS = Number(process.env.RAFT_SEEDS ?? 60)
 const TICKS = 400
 
+// A longer run may take its time.
+t.setTimeout(60_000 + SEEDS * 1000)
+
 /** What a defect looked like, or undefined. Anything else that is thrown is a defect of the test. */
 function defectOf(seed: number, profile: Profile, mutations: Mutations): string | undefined {
   try {
