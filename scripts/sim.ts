@@ -57,6 +57,7 @@ async function runMany(): Promise<void> {
   const summary = {
     seeds: totals.seeds,
     failed: totals.failed,
+    excused: totals.excused,
     virtual_seconds: Math.round(totals.virtualMs / 1000),
     events: totals.events,
     events_per_second: Math.round(totals.events / seconds),

@@ -1,6 +1,7 @@
 import type { Cell } from '../../crdt/cell.js'
 import { compareCells } from '../../crdt/compare-cells.js'
 import { Partition } from '../../crdt/partition.js'
+import { Rejoin } from '../../node/rejoin.js'
 import { override } from '../override.js'
 import type { Run } from '../run/run.js'
 import type { Checker } from './checker.js'
@@ -10,10 +11,50 @@ const MAX_REMEMBERED = 200_000
 
 /**
  * A replica never gives one number to two different writes (I2). Looks at each flush that is durable, for only
- * then may its numbers leave the server.
+ * then may its numbers leave the server, and minds those that another server has taken.
+ *
+ * The product promises this to a server whose disk was put back to an earlier state as far as it can ask those
+ * who know better: when some of the others stay out of reach for longer than the grace time, it goes on, and
+ * numbers that only they had seen may come again. Such a run ends here without a verdict.
  */
 export function dotsUsedOnce(run: Run): Checker {
   const used = new Map<string, Cell>()
+  /** Partition and replica → the highest number that another server has merged. */
+  const taken = new Map<string, number>()
+  run.atCleanUp(
+    override(Partition.prototype, 'merge', (original) => {
+      return function (this: Partition, delta) {
+        const outcome = original.call(this, delta)
+        // During replay a partition writes as nobody yet, and takes its own writes back.
+        const { self } = this as unknown as { self: object | undefined }
+        const topic = `${delta.partition}|${delta.replica}`
+        if (self !== undefined) taken.set(topic, Math.max(taken.get(topic) ?? 0, delta.to))
+        return outcome
+      }
+    }),
+  )
+  /** Processes that began to number without having heard everybody. */
+  const unsure = new Set<number>()
+  run.atCleanUp(
+    override(Rejoin.prototype, 'verify', (original) => {
+      return function (this: Rejoin) {
+        const { heard, options } = this as unknown as {
+          heard: ReadonlySet<string>
+          options: { otherServers: () => readonly string[] }
+        }
+        const server = run.cluster.kernel.owner?.server
+        const heardAll = options.otherServers().every((other) => heard.has(other))
+        if (server !== undefined && !heardAll && run.ledger.hasForgotten(server)) unsure.add(server)
+        original.call(this)
+      }
+    }),
+  )
+  const reused = (replica: string, number: number) => {
+    const server = run.cluster.kernel.owner?.server
+    if (server !== undefined && unsure.has(server)) {
+      run.endWithout(`s${server} numbers again after a lost disk, with holders of its writes out of reach`)
+    } else run.fail('I2', `${replica} used number ${number} twice`, server)
+  }
   run.atCleanUp(
     override(Partition.prototype, 'completeFlush', (original) => {
       return function (this: Partition, flush) {
@@ -21,9 +62,9 @@ export function dotsUsedOnce(run: Run): Checker {
           for (const cell of delta.cells) {
             const dot = `${delta.partition}|${delta.replica}|${cell.number}`
             const before = used.get(dot)
-            if (before !== undefined && compareCells(before, cell) !== 0) {
-              run.fail('I2', `${delta.replica} used number ${cell.number} twice`, undefined)
-            }
+            const isTaken = cell.number <= (taken.get(`${delta.partition}|${delta.replica}`) ?? 0)
+            if (isTaken && before !== undefined && compareCells(before, cell) !== 0)
+              reused(delta.replica, cell.number)
             if (used.size < MAX_REMEMBERED) used.set(dot, cell)
           }
         }

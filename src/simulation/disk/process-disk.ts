@@ -8,6 +8,8 @@ import type { StoredFile } from './stored-file.js'
 
 /** Sequential transfer of a plain disk: 200 MB/s. */
 const BYTES_PER_US = 200
+/** However slow the disk is, one operation ends within this; so a disk that was healed is soon itself again. */
+const MAX_OPERATION_US = 3_000_000
 
 /** The disk as one process sees it: every call takes time, and ends only if the process lives to see it. */
 export class ProcessDisk implements Disk {
@@ -73,7 +75,8 @@ export class ProcessDisk implements Disk {
   /** Runs `operation` after the disk's time for it; its result or error is an event of the process. */
   perform<T>(durationUs: number, operation: () => T): Promise<T> {
     return new Promise((resolve, reject) => {
-      this.process.schedule(durationUs * this.store.slowdown, EventKind.disk, () => {
+      const slowedUs = Math.min(durationUs * this.store.slowdown, Math.max(durationUs, MAX_OPERATION_US))
+      this.process.schedule(slowedUs, EventKind.disk, () => {
         try {
           resolve(operation())
         } catch (error) {

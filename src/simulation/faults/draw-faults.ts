@@ -22,20 +22,20 @@ export const NO_FAULTS: FaultRates = {
 }
 
 const HIGHEST_RATES: FaultRates = {
-  crash: 2,
-  stop: 1,
-  freeze: 2,
-  lag: 1,
-  partition: 2,
-  break: 4,
-  'slow-link': 2,
-  'clock-jump': 1,
-  'slow-disk': 1,
-  'full-disk': 0.5,
-  'disk-error': 0.3,
-  'flip-bit': 0.15,
-  restore: 0.4,
-  wipe: 0.2,
+  crash: 8,
+  stop: 3,
+  freeze: 6,
+  lag: 3,
+  partition: 6,
+  break: 10,
+  'slow-link': 5,
+  'clock-jump': 3,
+  'slow-disk': 4,
+  'full-disk': 3,
+  'disk-error': 2,
+  'flip-bit': 0.6,
+  restore: 1.5,
+  wipe: 0.8,
 }
 
 /** More than this many in one run would only hide each other. */

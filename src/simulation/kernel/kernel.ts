@@ -25,6 +25,7 @@ export class Kernel {
   #nowUs = 0
   #sequence = 0
   #executed = 0
+  #owner: SimulatedProcess | undefined
   #running = false
   #stopped = false
 
@@ -35,6 +36,11 @@ export class Kernel {
 
   get nowUs(): number {
     return this.#nowUs
+  }
+
+  /** The process whose event runs now, promise reactions included; undefined for the network and the harness. */
+  get owner(): SimulatedProcess | undefined {
+    return this.#owner
   }
 
   /** Events that have been run. */
@@ -80,6 +86,12 @@ export class Kernel {
     }
   }
 
+  /** For what the network hands to a process in an event of its own: from here on it is the process's. */
+  actAs(owner: SimulatedProcess, task: () => void): void {
+    this.#owner = owner
+    task()
+  }
+
   /** For a blocked process: an event of this instant that is not in the queue. */
   eventNow(kind: EventKind, task: () => void, owner: SimulatedProcess): KernelEvent {
     return new KernelEvent(this.#nowUs, this.#sequence++, kind, owner, task)
@@ -90,6 +102,7 @@ export class Kernel {
     const task = event.run
     if (task === undefined) return
     this.#executed++
+    this.#owner = event.owner
     this.hash.addLarge(this.#nowUs)
     this.hash.add((event.kind << 16) ^ (event.owner === undefined ? 0xffff : event.owner.server))
     try {

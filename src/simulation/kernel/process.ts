@@ -66,7 +66,7 @@ export class SimulatedProcess {
   deliver(kind: EventKind, task: () => void): void {
     if (!this.#alive) return
     if (this.blocked) this.hold(this.kernel.eventNow(kind, task, this))
-    else task()
+    else this.kernel.actAs(this, task)
   }
 
   /** Kernel only: an event has come due while the process could not take it. */

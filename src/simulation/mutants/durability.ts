@@ -14,7 +14,8 @@ const gossipBeforePersist: Mutant = {
     run.atCleanUp(
       override(ProcessDisk.prototype, 'openAppend', (original) => {
         return async function (this: ProcessDisk, path) {
-          return withoutSync(await original.call(this, path))
+          const file = await original.call(this, path)
+          return path.endsWith('.log') ? withoutSync(file) : file
         }
       }),
     )

@@ -62,13 +62,15 @@ const vectorGoesBack: Mutant = {
   withinSeeds: 30,
   apply(run) {
     run.atCleanUp(
-      override(Partition.prototype, 'merge', (original) => {
-        return function (this: Partition, delta) {
-          const before = this.known(delta.replica)
-          const outcome = original.call(this, delta.to < before ? { ...delta, repair: true } : delta)
-          const state = this.replica(delta.replica)
-          if (state !== undefined && delta.to < before) state.known = delta.to
-          return outcome
+      override(Replicator.prototype, 'onDelta', (original) => {
+        return function (this: Replicator, peer, tuple, bytes) {
+          original.call(this, peer, tuple, bytes)
+          const delta = deltaFromTuple(tuple)
+          const { ports } = this as unknown as { ports: ReplicatorPorts }
+          const partition = ports.partitions.get(delta.partition)
+          const state = partition?.replica(delta.replica)
+          if (state !== undefined && delta.to < state.known && partition?.ownReplica !== state)
+            state.known = delta.to
         }
       }),
     )

@@ -111,7 +111,7 @@ export class VirtualChannel implements Channel {
     if (this.#handler === undefined || this.#paused || this.#arrived.length > 0 || this.process.blocked) {
       this.#arrived.push(message)
       this.#deliverSoon()
-    } else this.#hand(message)
+    } else this.process.kernel.actAs(this.process, () => this.#hand(message))
   }
 
   /** Network only: the other side closed; told after all messages before it. */

@@ -6,6 +6,8 @@ import { type RunResult, simulate } from './simulate.js'
 export interface CampaignTotals {
   seeds: number
   readonly failed: number[]
+  /** Runs that ended early at a documented limit. */
+  excused: number
   virtualMs: number
   events: number
 }
@@ -21,13 +23,14 @@ export interface CampaignOptions {
 
 /** Runs one seed after another. */
 export async function campaign(options: CampaignOptions): Promise<CampaignTotals> {
-  const totals: CampaignTotals = { seeds: 0, failed: [], virtualMs: 0, events: 0 }
+  const totals: CampaignTotals = { seeds: 0, failed: [], excused: 0, virtualMs: 0, events: 0 }
   for (const seed of options.seeds) {
     if (!options.goOn()) break
     const result = await simulate(drawRunOptions(seed, options.workload))
     totals.seeds++
     totals.virtualMs += result.virtualMs
     totals.events += result.events
+    if (result.excuse !== undefined) totals.excused++
     if (result.violation !== undefined) totals.failed.push(seed)
     await options.onResult?.(result)
   }

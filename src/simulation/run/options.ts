@@ -74,7 +74,7 @@ export function drawRunOptions(seed: number, workload: string): RunOptions {
     safetyMs,
     livenessMs: 60_000,
     core: drawCore(random.fork('core'), servers),
-    operationsPerSecond: load.pick([2, 10, 40]),
+    operationsPerSecond: workload === 'flood' ? 10 : load.pick([2, 10, 40]),
     ...drawPlaces(random.fork('worlds'), servers),
     items: load.pick([1, 2, 5, 40]),
     depositShare: load.pick([0.9, 0.6, 0.5]),
@@ -82,7 +82,7 @@ export function drawRunOptions(seed: number, workload: string): RunOptions {
     disk: drawDisk(random.fork('disk')),
     node: drawTimings(random.fork('node')),
     snapshotEveryBytes: random.fork('snapshots').pick([2_000, 20_000, 1_000_000]),
-    batchShare: workload === 'flood' ? 0.5 : random.fork('batches').pick([0, 0, 0.01]),
+    batchShare: workload === 'flood' ? 1 : random.fork('batches').pick([0, 0, 0, 0.01]),
     maxClockDrift: random.fork('drift').pick([0, 0.000_1, 0.01]),
     maxWallOffsetMs: random.fork('wall').pick([0, 100, 600_000]),
     faults: faultless

@@ -49,6 +49,8 @@ export class Run {
   readonly published: PublishedEvent[] = []
   readonly heard = new Map<string, Heard>()
   violation: Violation | undefined
+  /** Why the run ended early without a verdict: a documented limit of the product was met. */
+  excuse: string | undefined
   readonly #open = new Set<OpenQuestion>()
   readonly #damaged = new Set<number>()
   readonly #cleanUps: (() => void)[] = []
@@ -82,7 +84,7 @@ export class Run {
         gone: (server) => this.#gone(server),
         startFailed: (server, error) => this.#startFailed(server, error),
         stopFailed: (server, error) => this.#stopFailed(server, error),
-        uncaught: (server, error) => this.fail('N1', `uncaught: ${textOf(error)}`, server),
+        uncaught: (server, error) => this.fail('N1', `uncaught: ${stackOf(error)}`, server),
         diskReplaced: (server, fromUs) => this.ledger.serverForgot(server, this.nowUs, fromUs),
         diskDamaged: (server) => {
           this.#damaged.add(server)
@@ -98,9 +100,20 @@ export class Run {
     return this.cluster.kernel.nowUs
   }
 
+  /** Ends the run without a verdict: what follows from here is outside of what the product promises. */
+  endWithout(excuse: string): void {
+    if (this.over) return
+    this.excuse = excuse
+    this.cluster.kernel.stop()
+  }
+
+  get over(): boolean {
+    return this.violation !== undefined || this.excuse !== undefined
+  }
+
   /** The first broken promise ends the run. */
   fail(invariant: string, detail: string, server: number | undefined): void {
-    if (this.violation !== undefined) return
+    if (this.over) return
     this.violation = { invariant, detail, server, atUs: this.nowUs }
     this.cluster.recorder?.mark({
       kind: 'violation',
@@ -187,15 +200,21 @@ export class Run {
     })
     node.on('incarnation', ({ replica }) => this.#mark(server.number, `new incarnation ${replica}`))
     node.on('linkRefused', (refusal) => this.#mark(server.number, `link refused: ${JSON.stringify(refusal)}`))
-    node.on('journal', ({ status, error }) => {
-      this.#mark(server.number, `journal ${status}`)
-      if (status !== 'failed') return
+    const restartWhenFailed = () => {
+      if (node.status().journal !== 'failed') return
+      this.#mark(server.number, 'journal failed: the supervisor restarts the process')
+      const { generation } = server
       this.cluster.after(SUPERVISOR_DELAY_MS, () => {
+        if (server.generation !== generation) return
         server.kill()
         server.start()
       })
-      void error
+    }
+    node.on('journal', ({ status }) => {
+      this.#mark(server.number, `journal ${status}`)
+      if (status === 'failed') restartWhenFailed()
     })
+    restartWhenFailed()
   }
 
   #gone(server: Server<MeshNode>): void {
@@ -236,4 +255,9 @@ function isDiskTrouble(error: unknown): boolean {
 
 export function textOf(error: unknown): string {
   return error instanceof Error ? `${error.name}: ${error.message}` : String(error)
+}
+
+/** With where it was thrown, for what should not have been thrown at all. */
+export function stackOf(error: unknown): string {
+  return error instanceof Error && error.stack !== undefined ? error.stack : String(error)
 }

@@ -5,12 +5,14 @@ import type { Mutant } from '../mutants/mutant.js'
 import type { RecordedTrace } from '../trace/recorder.js'
 import { WORKLOADS } from '../workloads/all.js'
 import type { RunOptions } from './options.js'
-import { Run, textOf } from './run.js'
+import { Run, stackOf } from './run.js'
 import type { Violation } from './violation.js'
 
 export interface RunResult {
   readonly options: RunOptions
   readonly violation: Violation | undefined
+  /** Set when the run ended early at a documented limit of the product. */
+  readonly excuse: string | undefined
   readonly traceHash: string
   readonly events: number
   readonly virtualMs: number
@@ -28,9 +30,14 @@ export interface SimulateExtras {
 /** Runs one history from its options to its end, or to the first broken promise. One at a time per process. */
 export async function simulate(options: RunOptions, extras: SimulateExtras = {}): Promise<RunResult> {
   const run = new Run(options, extras.record ?? false)
-  const onRejection = (reason: unknown) => run.fail('N1', `unhandled rejection: ${textOf(reason)}`, undefined)
+  const onRejection = (reason: unknown) =>
+    run.fail('N1', `unhandled rejection: ${stackOf(reason)}`, undefined)
   process.on('unhandledRejection', onRejection)
   run.atCleanUp(() => process.off('unhandledRejection', onRejection))
+  // What a microtask of a node throws does not pass through the kernel.
+  const onException = (error: unknown) => run.fail('N1', `uncaught: ${stackOf(error)}`, undefined)
+  process.on('uncaughtException', onException)
+  run.atCleanUp(() => process.off('uncaughtException', onException))
   try {
     extras.mutant?.apply(run)
     await phases(run)
@@ -41,6 +48,7 @@ export async function simulate(options: RunOptions, extras: SimulateExtras = {})
   return {
     options,
     violation: run.violation,
+    excuse: run.excuse,
     traceHash: kernel.hash.digest(),
     events: kernel.executed,
     virtualMs: kernel.nowUs / 1000,
@@ -48,6 +56,12 @@ export async function simulate(options: RunOptions, extras: SimulateExtras = {})
     trace: recorder?.trace(),
   }
 }
+
+/** Longest time in which a healed node answers; above the timeouts that the workloads ask with. */
+const ANSWER_MS = 5_000
+
+/** So long the agreement must last. */
+const STABLE_MS = 2_000
 
 /** Safety: anything fails. Liveness: a core is healed and must converge. At last everything is. */
 async function phases(run: Run): Promise<void> {
@@ -69,7 +83,9 @@ async function phases(run: Run): Promise<void> {
   phaseMark(run, 'everything healed')
   injector.repair(all)
   await converge(run, all, 'a healed mesh')
-  if (run.violation !== undefined) return
+  // Whoever waits for something that will not come is told so by then.
+  await observed(run, ANSWER_MS, () => run.openQuestions().length === 0)
+  if (run.over) return
   for (const checker of run.checkers) {
     checker.observe?.()
     checker.atEnd?.()
@@ -78,9 +94,12 @@ async function phases(run: Run): Promise<void> {
 
 async function converge(run: Run, servers: readonly number[], who: string): Promise<void> {
   let reason: string | undefined
+  // Own writes that wait for a number show nowhere yet, so it must stay like this for a while.
+  let agreedUs: number | undefined
   await observed(run, run.options.livenessMs, () => {
     reason = whyNotConverged(run, servers)
-    return reason === undefined
+    agreedUs = reason === undefined ? (agreedUs ?? run.nowUs) : undefined
+    return agreedUs !== undefined && run.nowUs - agreedUs >= STABLE_MS * 1000
   })
   if (reason !== undefined) {
     run.fail('C2', `${who} has not converged within ${run.options.livenessMs} ms: ${reason}`, undefined)
@@ -90,10 +109,10 @@ async function converge(run: Run, servers: readonly number[], who: string): Prom
 /** Lets time pass, with all checkers watching, until `done`, or the time is over, or a promise is broken. */
 async function observed(run: Run, ms: number, done: () => boolean): Promise<void> {
   const steps = Math.ceil(ms / OBSERVE_EVERY_MS)
-  for (let step = 0; step < steps && run.violation === undefined; step++) {
+  for (let step = 0; step < steps && !run.over; step++) {
     await run.cluster.pass(OBSERVE_EVERY_MS)
-    if (run.violation === undefined) run.observe()
-    if (run.violation === undefined && done()) return
+    if (!run.over) run.observe()
+    if (!run.over && done()) return
   }
 }
 
@@ -114,8 +133,7 @@ function whyNotConverged(run: Run, servers: readonly number[]): string | undefin
       else if (other.key !== key) return `${other.server} and ${server.name} differ: ${other.key} / ${key}`
     }
   }
-  const open = run.openQuestions().find((question) => servers.includes(question.server))
-  return open === undefined ? undefined : `${open.what} on s${open.server} has no outcome`
+  return undefined
 }
 
 function phaseMark(run: Run, label: string): void {
