@@ -6,8 +6,6 @@ import type { Partition } from '../crdt/partition.js'
 import { isUndecided, type ProvisionalState, type ProvisionalWithdrawal } from '../crdt/provisional.js'
 import { lesser, notNegative, type Quantity } from '../crdt/rights.js'
 import type { ReplicaId } from '../sync/identity.js'
-import { Borrowing } from './borrowing.js'
-import { Demand } from './demand.js'
 import {
   type BorrowAnswer,
   type BorrowAsk,
@@ -16,50 +14,20 @@ import {
   type ItemPlace,
   type Shortage,
 } from './effects.js'
+import { type ItemState, newItemState } from './item-state.js'
 import { byId, chooseLosers, visibleOverdraw } from './overdraw.js'
 import { ProvisionalIndex } from './provisional-index.js'
 import { type ConflictResolver, lowerIdResolver } from './resolver.js'
+import type { WithdrawOutcome, WithdrawRequest } from './withdraw-request.js'
+
+export type { WithdrawOutcome, WithdrawRequest } from './withdraw-request.js'
 
 /** After so long a conflict is decided by the order of ids, whatever resolvers say. */
 export const RESOLVER_PATIENCE_MS = 10_000
 /** Backed withdrawals waiting for rights, per partition. */
 export const MAX_WAITING = 10_000
-/** Items looked at in one tick for their reserves: what bounds the background traffic. */
-const RESERVES_PER_TICK = 64
-
-export interface WithdrawRequest extends ItemPlace {
-  readonly amount: Quantity
-  /** UUIDv7. Names the provisional withdrawal or the waiting one. */
-  readonly id: string
-  readonly mode: 'optimistic' | 'backed'
-  /** A `backed` one waits for rights until then. */
-  readonly untilMs: number
-}
-
-export type WithdrawOutcome =
-  | { readonly type: 'backed' }
-  | { readonly type: 'provisional'; readonly withdrawal: ProvisionalWithdrawal }
-  /** Effect 'withdrawn' or 'refused' follows. */
-  | { readonly type: 'waiting' }
-  | { readonly type: 'insufficient-quantity'; readonly visible: Quantity }
-  | { readonly type: 'overloaded' }
-
-interface Waiting {
-  readonly id: string
-  readonly amount: Quantity
-  readonly untilMs: number
-}
-
-/** What is under way for one item beside its cells. Nothing in it must survive a crash. */
-interface ItemState {
-  readonly place: ItemPlace
-  /** By purpose, so that a refused reserve does not delay a debt. */
-  readonly borrowing: { readonly debt: Borrowing; readonly reserve: Borrowing }
-  readonly demand: Demand
-  readonly waiting: Waiting[]
-  /** Since when an explained overdraw has been visible. */
-  overdrawnSinceMs: number | undefined
-}
+/** Items looked at in one tick for reserves and upkeep: bounds the background traffic and the time it takes. */
+const SWEEP_PER_TICK = 256
 
 /**
  * Withdrawals of one partition: backed by rights at once, or provisional and settled later (design section 4).
@@ -84,8 +52,10 @@ export class Settlement {
   private readonly dirty = new Set<number>()
   private readonly effects = new EffectQueue()
   private reachable: ReadonlySet<ReplicaId> = new Set()
+  /** Items with waiting withdrawals. */
+  private readonly waited = new Set<number>()
   private waitingCount = 0
-  private nextReserve = 0
+  private sweep: IterableIterator<[number, ItemState]> | undefined
 
   constructor(
     private readonly partition: Partition,
@@ -114,6 +84,7 @@ export class Settlement {
     if (mode === 'backed') {
       if (this.waitingCount >= MAX_WAITING) return { type: 'overloaded' }
       state.waiting.push({ id, amount, untilMs })
+      this.waited.add(entry)
       this.waitingCount += 1
       this.evaluate(entry, nowMs)
       return { type: 'waiting' }
@@ -149,14 +120,13 @@ export class Settlement {
     const renewals = this.index.renewals(nowMs, MAX_BATCH_WRITES)
     for (const { entry, object } of renewals) this.partition.own.setObject(entry, object!)
     for (const entry of this.index.items()) this.dirty.add(entry)
-    for (const [entry, state] of this.items) {
-      state.borrowing.debt.expire(nowMs)
-      state.borrowing.reserve.expire(nowMs)
+    for (const entry of this.waited) {
+      const state = this.items.get(entry)!
       this.refuseLate(entry, state, nowMs)
-      if (state.waiting.length > 0) this.dirty.add(entry)
-      else if (this.isIdle(entry, state, nowMs)) this.items.delete(entry)
+      if (state.waiting.length === 0) this.waited.delete(entry)
+      else this.dirty.add(entry)
     }
-    this.fillReserves(nowMs)
+    this.sweepItems(nowMs)
   }
 
   /** Another server asks for rights. Answers with the total granted to it, whether that has grown or not. */
@@ -315,7 +285,7 @@ export class Settlement {
   private refuseLate(entry: number, { waiting }: ItemState, nowMs: number): void {
     for (let place = waiting.length - 1; place >= 0; place--) {
       if (waiting[place]!.untilMs > nowMs) continue
-      const [{ id }] = waiting.splice(place, 1) as [Waiting]
+      const [{ id }] = waiting.splice(place, 1) as [{ id: string }]
       this.waitingCount -= 1
       this.effects.add({ type: 'refused', id, shortage: this.shortage(entry) })
     }
@@ -329,20 +299,31 @@ export class Settlement {
     this.itemState(entry, nowMs).borrowing.debt.ask(need, this.reachable, nowMs, this.effects)
   }
 
-  /** Asks for reserves where withdrawals happen, a bounded number of items per tick in turn. */
-  private fillReserves(nowMs: number): void {
-    const entries = [...this.items.keys()]
-    for (let count = 0; count < Math.min(RESERVES_PER_TICK, entries.length); count++) {
-      const entry = entries[this.nextReserve++ % entries.length]!
-      const state = this.items.get(entry)!
-      const reserve = state.demand.reserve(nowMs)
-      // A debt is asked for by itself, and is no reason to go without a reserve until the next one.
-      const atHand = notNegative(this.partition.own.rights(entry))
-      // Below half only, and donors keep their own reserve: two busy servers do not play ping-pong.
-      if (addQuantities(atHand, atHand) >= reserve) continue
-      const need = subtractQuantities(reserve, atHand)
-      state.borrowing.reserve.ask(need, this.reachable, nowMs, this.effects)
+  /** Goes over the active items, a bounded number per tick in turn: asks for reserves, forgets what is idle. */
+  private sweepItems(nowMs: number): void {
+    this.sweep ??= this.items.entries()
+    for (let count = 0; count < SWEEP_PER_TICK; count++) {
+      const next = this.sweep.next()
+      if (next.done) {
+        this.sweep = undefined
+        return
+      }
+      const [entry, state] = next.value
+      state.borrowing.debt.expire(nowMs)
+      state.borrowing.reserve.expire(nowMs)
+      if (this.isIdle(entry, state, nowMs)) this.items.delete(entry)
+      else this.fillReserve(entry, state, nowMs)
     }
+  }
+
+  private fillReserve(entry: number, state: ItemState, nowMs: number): void {
+    const reserve = state.demand.reserve(nowMs)
+    // A debt is asked for by itself, and is no reason to go without a reserve until the next one.
+    const atHand = notNegative(this.partition.own.rights(entry))
+    // Below half only, and donors keep their own reserve: two busy servers do not play ping-pong.
+    if (addQuantities(atHand, atHand) >= reserve) return
+    const need = subtractQuantities(reserve, atHand)
+    state.borrowing.reserve.ask(need, this.reachable, nowMs, this.effects)
   }
 
   private spareRights(entry: number, purpose: BorrowAsk['purpose'], nowMs: number): Quantity {
@@ -389,18 +370,7 @@ export class Settlement {
   private itemState(entry: number, nowMs: number): ItemState {
     let state = this.items.get(entry)
     if (!state) {
-      const { table } = this.partition
-      const place = { storage: table.namespaceOf(entry).name, item: table.keyOf(entry) }
-      state = {
-        place,
-        borrowing: {
-          debt: new Borrowing(this.partition, entry, place, 'debt'),
-          reserve: new Borrowing(this.partition, entry, place, 'reserve'),
-        },
-        demand: new Demand(nowMs),
-        waiting: [],
-        overdrawnSinceMs: undefined,
-      }
+      state = newItemState(this.partition, entry, nowMs)
       this.items.set(entry, state)
     }
     return state

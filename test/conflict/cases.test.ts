@@ -10,7 +10,7 @@ import {
   manualResolver,
   serverPriorityResolver,
 } from '../../src/conflict/resolver.js'
-import { MAX_WAITING, Settlement } from '../../src/conflict/settlement.js'
+import { MAX_WAITING, RESOLVER_PATIENCE_MS, Settlement } from '../../src/conflict/settlement.js'
 import { CellKind, type Delta } from '../../src/crdt/cell.js'
 import { Partition } from '../../src/crdt/partition.js'
 import { PROVISIONAL_KEPT_MS, type ProvisionalWithdrawal } from '../../src/crdt/provisional.js'
@@ -197,8 +197,6 @@ t.test('a repeated, reordered or late request grants once, also across a crash',
   t.equal(b.rights, 0, 'never more than there is')
   const answers = b.settlement.takeEffects()
   t.match(answers, [{ type: 'answer', to: 'a@1', answers: [{ total: 10, purpose: 'debt' }] }])
-  b.settlement.borrowAsked(b.replica, { ...PLACE, target: 5, purpose: 'debt' }, NOW)
-  t.equal(b.rights, 0, 'itself it grants nothing')
 })
 
 t.test(
@@ -255,6 +253,12 @@ t.test('a visible overdraw: the higher id gives back, on its own server only, ex
     [],
     'the winner waits for its rights',
   )
+  const flush = a.partition.prepareFlush(1)!
+  t.same(
+    flush.deltas.map(({ batches }) => batches?.length),
+    [1],
+    'one delta, one batch: never half done',
+  )
   // The crash takes the compensation with it, and it is made again: once.
   a.restart()
   t.equal(a.partition.table.total(a.entry), -5)
@@ -275,6 +279,29 @@ t.test('a visible overdraw: the higher id gives back, on its own server only, ex
   t.equal(a.settlement.acknowledge('id-2', NOW), false)
   a.flush().restart()
   t.same(a.settlement.unacknowledged(), [])
+})
+
+t.test('servers whose resolvers disagree wait, then the order of ids decides', async (t) => {
+  const higherWins = {
+    ...lowerIdResolver,
+    resolve: (x: ProvisionalWithdrawal, y: ProvisionalWithdrawal) => (x.id > y.id ? x : y),
+  }
+  const [a, b, c] = [new Server('a', higherWins), new Server('b'), new Server('c').deposit(5)]
+  a.hear(c)
+  b.hear(c)
+  a.withdraw(5, 'id-2')
+  b.withdraw(5, 'id-1')
+  a.flush()
+  b.flush().hear(a)
+  a.hear(b)
+  const settled = (server: Server, nowMs: number) => {
+    server.settlement.tick(nowMs)
+    return server.run(nowMs).flatMap((effect) => (effect.type === 'settled' ? [effect.withdrawal.id] : []))
+  }
+  for (const server of [a, b]) t.same(settled(server, NOW), [], 'each takes the other for the loser')
+  for (const server of [a, b]) t.same(settled(server, NOW + RESOLVER_PATIENCE_MS - 1), [])
+  t.same(settled(b, NOW + RESOLVER_PATIENCE_MS), [])
+  t.same(settled(a, NOW + RESOLVER_PATIENCE_MS), ['id-2'])
 })
 
 t.test('a partial view compensates nobody', async (t) => {

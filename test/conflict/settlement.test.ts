@@ -11,6 +11,7 @@ import { generator, Model, type ModelOptions } from './model.js'
 /** `HISTORIES=20000` for a long run, `SEED=…` for one history. */
 const HISTORIES = Number(process.env.HISTORIES ?? 1500)
 const ROUNDS = 200
+if (process.env.HISTORIES) t.setTimeout(0)
 
 function explore(histories: number, options: (random: (bound: number) => number) => ModelOptions) {
   const counts = { backed: 0, provisional: 0, confirmed: 0, compensated: 0, crashes: 0, parked: 0, kept: 0 }
