@@ -86,7 +86,8 @@ async function changeQuantity(
 ): Promise<JsonValue> {
   const { storage: id, world, item, amount, level, timeout_ms: timeoutMs } = read(change, params)
   const storage = openStorage(node, id, world)
-  const receipt = storage[kind](item, BigInt(amount))
+  const receipt =
+    kind === 'deposit' ? storage.deposit(item, BigInt(amount)) : await storage.withdraw(item, BigInt(amount))
   if (level === 'LOCAL' || level === 'EVENTUAL') await receipt.durable
   else await receipt.reached(level, { timeoutMs })
   const quantity = storage.quantity(item).toString()

@@ -1,0 +1,54 @@
+/** What the orchestrator and the game servers say to each other over Node's IPC channel. */
+
+export interface StartParams {
+  readonly clusterId: string
+  readonly serverId: string
+  /** Hex. Over the channel, so that it is in no process list. */
+  readonly secret: string
+  readonly dataDir: string
+  readonly operationLog: string
+  readonly peers: readonly string[]
+  readonly seed: number
+  readonly players: number
+}
+
+export interface ServerState {
+  readonly linked: readonly string[]
+  readonly numberingHeld: boolean
+  readonly settled: boolean
+  /** Equal on two servers when their vectors and their state are. */
+  readonly fingerprint: string
+}
+
+export interface Methods {
+  /** Starts the node; resolves with the address that others dial. */
+  readonly start: { params: StartParams; result: { readonly address: string } }
+  /** The players begin; they play until `rest`. */
+  readonly play: { params: undefined; result: unknown }
+  /** The players stop; resolves when everything they did is settled and durable. */
+  readonly rest: { params: undefined; result: unknown }
+  readonly cut: { params: readonly string[]; result: unknown }
+  readonly state: { params: undefined; result: ServerState }
+  /** [storage, item, quantity as a decimal string] of everything visible. */
+  readonly quantities: { params: undefined; result: readonly (readonly [string, string, string])[] }
+  readonly stop: { params: undefined; result: unknown }
+}
+
+export type MethodName = keyof Methods
+
+export interface Call {
+  readonly id: number
+  readonly method: MethodName
+  readonly params: unknown
+}
+
+export interface Progress {
+  /** Operations begun and settled by this process. */
+  readonly operations: number
+  readonly acknowledged: number
+}
+
+export type FromServer =
+  | { readonly id: number; readonly result: unknown }
+  | { readonly id: number; readonly error: string }
+  | { readonly progress: Progress }
