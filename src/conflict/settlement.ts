@@ -6,14 +6,7 @@ import type { Partition } from '../crdt/partition.js'
 import { isUndecided, type ProvisionalState, type ProvisionalWithdrawal } from '../crdt/provisional.js'
 import { lesser, notNegative, type Quantity } from '../crdt/rights.js'
 import type { ReplicaId } from '../sync/identity.js'
-import {
-  type BorrowAnswer,
-  type BorrowAsk,
-  type Effect,
-  EffectQueue,
-  type ItemPlace,
-  type Shortage,
-} from './effects.js'
+import { type BorrowAnswer, type BorrowAsk, type Effect, EffectQueue, type Shortage } from './effects.js'
 import { type ItemState, newItemState } from './item-state.js'
 import { byId, chooseLosers, visibleOverdraw } from './overdraw.js'
 import { ProvisionalIndex } from './provisional-index.js'
@@ -285,7 +278,8 @@ export class Settlement {
   private refuseLate(entry: number, { waiting }: ItemState, nowMs: number): void {
     for (let place = waiting.length - 1; place >= 0; place--) {
       if (waiting[place]!.untilMs > nowMs) continue
-      const [{ id }] = waiting.splice(place, 1) as [{ id: string }]
+      const { id } = waiting[place]!
+      waiting.splice(place, 1)
       this.waitingCount -= 1
       this.effects.add({ type: 'refused', id, shortage: this.shortage(entry) })
     }
