@@ -7,7 +7,44 @@ export type { Receipt } from './node/receipt.js'
 export type { MemberStatus, NodeStatus, PartitionStatus } from './node/status.js'
 export type { ItemQuantity, QuantityChange, Storage } from './node/storage.js'
 export type { ConsistencyLevel } from './sync/consistency.js'
-export * from './sync/errors.js'
+export {
+  AbortedError,
+  AddressInUseError,
+  ConfigError,
+  ConflictError,
+  ControlProtocolError,
+  DialError,
+  DirectoryInUseError,
+  DiskError,
+  DiskFullError,
+  FileNotFoundError,
+  FrameError,
+  GapError,
+  InsufficientQuantityError,
+  InsufficientRightsError,
+  InvalidArgumentError,
+  InvariantViolation,
+  JournalDamagedError,
+  JournalFailedError,
+  JournalFormatError,
+  LevelNotReachedError,
+  LinkRefusedError,
+  LockLostError,
+  LockReentryError,
+  LockTimeoutError,
+  NoNodeError,
+  NoQuorumError,
+  NotFoundError,
+  NotRunningError,
+  OutcomeUnknownError,
+  OverloadedError,
+  type RefusalReason,
+  RefusedError,
+  RevisionCompactedError,
+  SiloMeshError,
+  UnknownMethodError,
+  UsageError,
+} from './sync/errors.js'
 export type { SyncEvent, SyncEventType } from './sync/event.js'
 export type { ReplicaId, ServerIdentity } from './sync/identity.js'
 export { type ItemCompound, ItemDouble, type ItemValue } from './sync/item-components.js'

@@ -39,6 +39,26 @@ export class InsufficientQuantityError extends SiloMeshError {
   }
 }
 
+/** A withdrawal that had to be backed was not: the rights to the items are elsewhere. Nothing was taken. */
+export class InsufficientRightsError extends SiloMeshError {
+  readonly code = 'INSUFFICIENT_RIGHTS'
+  readonly retryable = true
+  constructor(
+    item: string,
+    readonly requested: bigint,
+    readonly visible: bigint,
+    readonly ownRights: bigint,
+    /** Server id → rights that it holds as far as seen here, largest first. */
+    readonly holders: readonly (readonly [serverId: string, rights: bigint])[],
+  ) {
+    const elsewhere = holders.map(([server, rights]) => `${server}: ${rights}`).join(', ')
+    super(
+      `withdraw of ${requested} ${item} is not backed: ${visible} are visible, this server has rights to ` +
+        `${ownRights}; rights by server: ${elsewhere || 'none'}`,
+    )
+  }
+}
+
 /** The node has not finished starting, is stopping, or has stopped. */
 export class NotRunningError extends SiloMeshError {
   readonly code = 'NOT_RUNNING'
@@ -86,6 +106,7 @@ export class DiskFullError extends DiskError {
   override readonly retryable = true
 }
 
+/** There is no file of that name. */
 export class FileNotFoundError extends DiskError {
   override readonly code = 'FILE_NOT_FOUND'
   override readonly indeterminate = false
@@ -218,10 +239,17 @@ export class LockReentryError extends SiloMeshError {
   readonly retryable = false
 }
 
-/** The lock was not got in time, or was lost while the operation ran (then `indeterminate` work may remain). */
+/** The lock was not got in time; the operation has not run. */
 export class LockTimeoutError extends SiloMeshError {
   readonly code = 'LOCK_TIMEOUT'
   readonly retryable = true
+}
+
+/** What a server held by its lease was lost while it was in use: the operation ran, partly at least, without it. */
+export class LockLostError extends SiloMeshError {
+  readonly code = 'LOCK_LOST'
+  readonly retryable = false
+  override readonly indeterminate = true
 }
 
 /** An anchor, transfer or other named thing does not exist. */
