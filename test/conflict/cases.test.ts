@@ -178,6 +178,9 @@ t.test('requests expire and are made again; a poor donor is left for the next', 
 
 t.test('a repeated, reordered or late request grants once, also across a crash', async (t) => {
   const b = new Server('b').deposit(10)
+  t.doesNotThrow(() => b.settlement.borrowAsked(b.replica, { ...PLACE, target: 5, purpose: 'debt' }, NOW))
+  t.equal(b.rights, 10, 'itself it grants nothing')
+  b.settlement.takeEffects()
   const ask = (target: number) => b.settlement.borrowAsked('a@1', { ...PLACE, target, purpose: 'debt' }, NOW)
   ask(3)
   ask(3)
@@ -465,6 +468,10 @@ t.test(
     t.ok(traffic <= 20, `${traffic} requests`)
     // Now both are busy and little is left: nobody gives what it needs itself.
     const before = [a.rights, b.rights]
+    const { items } = a.settlement as unknown as { items: ReadonlyMap<number, unknown> }
+    t.equal(items.size, 1)
+    a.settlement.tick(NOW + 200_000)
+    t.equal(items.size, 0, 'what is idle is forgotten')
     for (let round = 0; round < 100; round++) b.settlement.tryWithdraw(b.entry, 1, NOW + 20_000)
     b.settlement.tryWithdraw(b.entry, Number(b.rights) - 50, NOW + 20_000)
     b.settlement.borrowAsked(a.replica, { ...PLACE, target: 10_000, purpose: 'reserve' }, NOW + 20_000)

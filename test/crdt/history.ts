@@ -14,8 +14,8 @@ import { decodeTuple } from '../../src/wire/safe-cbor.js'
  */
 export const SERVERS = ['a', 'b', 'c', 'd']
 const ITEMS = ['x', 'y', 'z']
-/** Kind 1 is a register, 3 a provisional withdrawal, 40 a kind of some later version. */
-const OBJECT_KINDS = [1, 3, 40]
+/** Kind 1 is a register, 4 a provisional withdrawal, 40 a kind of some later version. */
+const OBJECT_KINDS = [1, 4, 40]
 
 const server = fc.nat(SERVERS.length - 1)
 const amount = fc.oneof(
