@@ -86,6 +86,8 @@ export class Committer {
 
   get isIdle(): boolean {
     if (this.flight) return false
+    // Opened for numbering while a group commit was under way: those that waited still have to be taken up.
+    if (!this.holding && this.held.length > 0) return false
     for (const partition of this.ports.partitions.values()) if (!partition.own.isEmpty) return false
     return true
   }
