@@ -1,17 +1,11 @@
 import type { ReplicaId } from '../sync/identity.js'
 import { type Cell, CellKind, type CounterValue, type ObjectValue } from './cell.js'
-import {
-  addQuantities,
-  Float64Column,
-  Int32Column,
-  QuantityColumn,
-  subtractQuantities,
-  TextColumn,
-} from './column.js'
+import { addQuantities, Float64Column, Int32Column, QuantityColumn, subtractQuantities } from './column.js'
 import { EntryIndex, type EntryRows } from './entry-index.js'
 import { hashCounter, hashObject, hashString } from './hash.js'
 import { MAX_GRANTS } from './limits.js'
 import { addGrants, counterContribution, grantedTo, type Quantity } from './rights.js'
+import { TextColumn } from './text-column.js'
 
 export { addToCounter } from './rights.js'
 
@@ -130,6 +124,10 @@ export class CellTable implements EntryRows {
 
   keyOf(entry: number): string {
     return this.entryKey.get(entry)
+  }
+
+  entryHasKey(entry: number, key: string): boolean {
+    return this.entryKey.equals(entry, key)
   }
 
   entryHashOf(entry: number): number {
@@ -277,7 +275,6 @@ export class CellTable implements EntryRows {
     this.freeCells.push(cell)
     if (this.entryHead.get(entry) !== NONE || this.openSlot.get(entry) !== NONE) return
     this.namespaceOf(entry).entries.remove(entry)
-    this.entryKey.set(entry, '')
     this.freeEntries.push(entry)
   }
 

@@ -36,27 +36,6 @@ export class Float64Column {
   }
 }
 
-/** A growable column of strings, indexed by row. */
-export class TextColumn {
-  private readonly chunks: string[][] = []
-  length = 0
-
-  push(value: string): number {
-    const row = this.length++
-    if ((row & CHUNK_MASK) === 0) this.chunks.push([])
-    this.chunks[row >>> CHUNK_BITS]!.push(value)
-    return row
-  }
-
-  get(row: number): string {
-    return this.chunks[row >>> CHUNK_BITS]![row & CHUNK_MASK]!
-  }
-
-  set(row: number, value: string): void {
-    this.chunks[row >>> CHUNK_BITS]![row & CHUNK_MASK] = value
-  }
-}
-
 /** A growable column of signed 32-bit integers, indexed by row. */
 export class Int32Column {
   private readonly chunks: Int32Array[] = []

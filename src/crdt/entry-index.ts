@@ -4,6 +4,8 @@ import { hashString } from './hash.js'
 /** What the index asks of the table that holds the entries. */
 export interface EntryRows {
   keyOf(entry: number): string
+  /** Whether that is its key, sooner told than the key itself. */
+  entryHasKey(entry: number, key: string): boolean
   /** The hash that `add` was given. */
   entryHashOf(entry: number): number
   /** A cell per entry for the index to keep its place in; nobody else uses it. */
@@ -101,7 +103,7 @@ export class EntryIndex implements Iterable<[string, number]> {
     for (let slot = hash & mask; ; slot = (slot + 1) & mask) {
       const value = slots[slot]!
       if (value === EMPTY) return -1
-      if (value > 0 && this.rows.entryHashOf(value - 1) === hash && this.rows.keyOf(value - 1) === key) {
+      if (value > 0 && this.rows.entryHashOf(value - 1) === hash && this.rows.entryHasKey(value - 1, key)) {
         return slot
       }
     }

@@ -18,6 +18,10 @@ class Rows implements EntryRows {
     return this.keys[entry]!
   }
 
+  entryHasKey(entry: number, key: string): boolean {
+    return this.keys[entry] === key
+  }
+
   entryHashOf(entry: number): number {
     return this.hashes[entry]!
   }
