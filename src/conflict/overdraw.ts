@@ -7,7 +7,7 @@ import { type ConflictContext, type ConflictResolver, lowerIdResolver } from './
 /**
  * How much more was withdrawn than there was: 0 unless the quantity is negative and every negative rights(j) is
  * explained by j's own undecided withdrawals. Otherwise the deposit or grant behind j's spending is still on
- * its way here, and nobody may be compensated for that (invariant R4).
+ * its way here, and nobody may be compensated for that (invariant W4).
  */
 export function visibleOverdraw(
   total: Quantity,

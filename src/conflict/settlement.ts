@@ -28,7 +28,7 @@ const SWEEP_PER_TICK = 256
  *
  * Everything that must survive a crash is in cells. A compensation is one batch: the counter's `compensated`
  * total and the closed provisional cell; so it happens exactly once, and only its own server makes it
- * (invariants R3, R5). The state here is rebuilt from the cells by the constructor.
+ * (invariants W3, W5). The state here is rebuilt from the cells by the constructor.
  *
  * Its driver (one per partition, in src/node)
  * - constructs it after `writeAs`, again after each change of incarnation, and before `removeExpired`;

@@ -96,8 +96,8 @@ export class OwnWrites {
 
   /** Hands own rights over; they are gone here at once and arrive there once this write is durable. */
   grant(entry: number, receiver: ReplicaId, amount: Quantity): void {
-    assertInvariant(receiver !== this.table.selfReplica, 'R1', 'a replica cannot grant rights to itself')
-    assertInvariant(amount > 0 && amount <= this.rights(entry), 'R2', `grant of ${amount} beyond own rights`)
+    assertInvariant(receiver !== this.table.selfReplica, 'W1', 'a replica cannot grant rights to itself')
+    assertInvariant(amount > 0 && amount <= this.rights(entry), 'W2', `grant of ${amount} beyond own rights`)
     this.addGrant(entry, receiver, amount)
   }
 
@@ -201,11 +201,11 @@ export class OwnWrites {
       if (granted) {
         assertInvariant(
           granted[0] !== this.table.selfReplica,
-          'R1',
+          'W1',
           'a replica cannot grant rights to itself',
         )
         left = addQuantities(left, -granted[1])
-        assertInvariant(granted[1] > 0 && left >= 0, 'R2', `grant of ${granted[1]} beyond own rights`)
+        assertInvariant(granted[1] > 0 && left >= 0, 'W2', `grant of ${granted[1]} beyond own rights`)
       }
       rights.set(entry, left)
     }

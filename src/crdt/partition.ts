@@ -132,8 +132,8 @@ export class Partition {
   }
 
   /**
-   * Takes a delta whole or refuses it whole. Never given the own replica's writes except during replay:
-   * the caller compares those numbers instead (invariant I1).
+   * Takes a delta whole or refuses it whole (invariant D2). Never given the own replica's writes except during
+   * replay: the caller compares those numbers instead (invariant I1).
    */
   merge(delta: Delta): MergeOutcome {
     const state = this.stateOf(delta.replica)

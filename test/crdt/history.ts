@@ -151,7 +151,7 @@ export class History {
         own.batch(batch.map(({ write }) => write))
       } catch (error) {
         // A grant beyond what the rest of the batch leaves: then nothing has happened, as `check` sees.
-        assert.equal((error as { invariant?: string }).invariant, 'R2')
+        assert.equal((error as { invariant?: string }).invariant, 'W2')
         return
       }
       at.pending.push(...batch)
