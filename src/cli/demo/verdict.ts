@@ -36,11 +36,11 @@ export function judge(logs: readonly (readonly LoggedOperation[])[], finals: rea
     const seen = finals.map((quantities) => quantities.get(key) ?? 0n)
     const deviations = seen.map((quantity) => deviation(account, quantity))
     // The servers should agree; where they do not, each error counts.
-    const least = deviations.reduce((low, value) => (value < low ? value : low), 0n)
-    const most = deviations.reduce((high, value) => (value > high ? value : high), 0n)
-    lost -= least
-    duplicated += most
-    if ((least !== 0n || most !== 0n) && wrong.length < MAX_WRONG_SHOWN)
+    const missing = largest(deviations.map((value) => -value))
+    const surplus = largest(deviations)
+    lost += missing
+    duplicated += surplus
+    if ((missing > 0n || surplus > 0n) && wrong.length < MAX_WRONG_SHOWN)
       wrong.push(`${key}: servers show ${seen.join(', ')}, acknowledged ${account.acknowledged}`)
     settle(account, seen[0] ?? 0n, unknown)
   }
@@ -118,6 +118,13 @@ function* subsets(amounts: readonly bigint[]): Generator<bigint[]> {
 
 function sum(amounts: readonly bigint[]): bigint {
   return amounts.reduce((total, amount) => total + amount, 0n)
+}
+
+/** Zero when none is positive. */
+function largest(values: readonly bigint[]): bigint {
+  let most = 0n
+  for (const value of values) if (value > most) most = value
+  return most
 }
 
 function absolute(value: bigint): bigint {
