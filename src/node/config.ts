@@ -1,4 +1,5 @@
 import * as v from 'valibot'
+import { type ConflictResolver, lowerIdResolver } from '../conflict/resolver.js'
 import type { Environment } from '../environment/environment.js'
 import { MIN_SECRET_BYTES } from '../link/link-manager-options.js'
 import { checkClusterId, checkServerId, checkWorldId } from '../sync/checks.js'
@@ -56,6 +57,8 @@ export interface MeshNodeOptions {
   readonly recoverRaft?: 'accept-data-loss'
   /** The strong group: timings and size. */
   readonly raft?: RaftConfigOptions
+  /** Decides which of two conflicting provisional withdrawals stands; default: the lower id. */
+  readonly resolver?: ConflictResolver
   /** Compress large frames; default true. */
   readonly compression?: boolean
   /** Gets what the node logs; default silent. A pino logger fits. */
@@ -96,6 +99,7 @@ export interface NodeConfig {
   readonly found: boolean
   readonly recoverRaft: 'accept-data-loss' | undefined
   readonly raft: Required<RaftConfigOptions>
+  readonly resolver: ConflictResolver
   readonly compression: boolean
   readonly logger: Logger
 }
@@ -140,6 +144,10 @@ const schema = v.strictObject({
       voterGraceMs: v.optional(milliseconds(0), 30_000),
     }),
     {},
+  ),
+  resolver: v.optional(
+    v.custom<ConflictResolver>((value) => typeof value === 'object' && value !== null && 'resolve' in value),
+    lowerIdResolver,
   ),
   compression: v.optional(v.boolean(), true),
   logger: v.optional(

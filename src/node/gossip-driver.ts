@@ -26,6 +26,8 @@ export interface GossipDriverOptions {
   readonly acceptablePauseMs: number
   /** A message of the Raft group. */
   readonly onRaftMessage: (tuple: WireTuple) => void
+  /** A message about rights, from that server. */
+  readonly onBorrowMessage: (server: string, type: number, tuple: WireTuple) => void
   readonly onStatusChange: (change: StatusChange) => void
   /** Now and then: time to drop what has expired. */
   readonly onHousekeeping: () => void
@@ -130,6 +132,10 @@ export class GossipDriver {
         return true
       case MessageType.leave:
         this.membership.left(peer.server, this.options.environment.clock.monotonicMs())
+        return true
+      case MessageType.borrow:
+      case MessageType.borrowAnswer:
+        this.options.onBorrowMessage(peer.server, message.type, message.decode())
         return true
       case MessageType.raft:
         this.options.onRaftMessage(message.decode())

@@ -17,6 +17,7 @@ import type { PublishOptions } from './publications.js'
 import type { Receipt } from './receipt.js'
 import type { MemberStatus, NodeStatus } from './status.js'
 import { Storage } from './storage.js'
+import type { WithdrawalCase } from './withdrawal.js'
 
 export interface StateOptions {
   /** After so long the value reads as absent everywhere. Left out: it stays. */
@@ -102,7 +103,7 @@ export class MeshNode implements AsyncDisposable {
     const key = `${name}\n${id}`
     let storage = this.storages.get(key)
     if (!storage) {
-      storage = new Storage(id, world, partition, this.core)
+      storage = new Storage(id, world, partition, this.core, this.core.withdrawals(partition))
       this.storages.set(key, storage)
     }
     return storage
@@ -118,6 +119,34 @@ export class MeshNode implements AsyncDisposable {
       }
     }
     return ids
+  }
+
+  /** Compensated withdrawals of this server that the application has not acknowledged, oldest first. */
+  compensations(): WithdrawalCase[] {
+    return this.core.compensations()
+  }
+
+  /**
+   * Says that the application has dealt with a compensation (taken the items back); it is not told again.
+   * Returns false when there is none of that id.
+   */
+  acknowledgeCompensation(id: string): boolean {
+    return this.core.acknowledgeCompensation(id)
+  }
+
+  /** Withdrawals of this server that lost a conflict and wait for a person to decide. */
+  conflicts(): WithdrawalCase[] {
+    return this.core.conflicts()
+  }
+
+  /**
+   * Decides a parked conflict: 'compensate' takes the withdrawal back, 'keep' lets it stand and writes off what
+   * is missing. Returns false when no such case is parked here.
+   */
+  resolveConflict(id: string, decision: 'compensate' | 'keep'): boolean {
+    if (decision !== 'compensate' && decision !== 'keep')
+      throw new InvalidArgumentError("decision: 'compensate' or 'keep'")
+    return this.core.resolveConflict(id, decision)
   }
 
   /** Sets a small shared value (last writer wins); undefined removes it. @throws InvalidArgumentError */

@@ -14,8 +14,11 @@ import { StrongGroup } from '../strong/strong-group.js'
 import type { ConsistencyLevel } from '../sync/consistency.js'
 import { ConfigError, NotRunningError, type RefusalReason, type SiloMeshError } from '../sync/errors.js'
 import type { SyncEvent } from '../sync/event.js'
-import { serverOfReplica } from '../sync/identity.js'
+import { type ReplicaId, serverOfReplica } from '../sync/identity.js'
 import { VERSION } from '../version.js'
+import { MessageType } from '../wire/message-type.js'
+import type { WireTuple } from '../wire/wire-value.js'
+import { borrowHeader } from './borrow-messages.js'
 import type { EncodedDelta } from './committer.js'
 import type { NodeConfig } from './config.js'
 import { DurableState, type DurableStateOwner } from './durable-state.js'
@@ -30,6 +33,8 @@ import { loadServerKey, readSecretFile } from './server-key.js'
 import { SharedState } from './shared-state.js'
 import { describeMembers, describeNode, type MemberStatus, type NodeStatus } from './status.js'
 import type { StorageHost } from './storage.js'
+import { describeCase, type WithdrawalCase } from './withdrawal.js'
+import { Withdrawals, withdrawalId } from './withdrawals.js'
 import { Milestone, type WriteGroup } from './write-group.js'
 
 /** How long a stopping node waits for its departure to reach a peer. */
@@ -43,6 +48,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
   readonly state: SharedState
   readonly publications: Publications
   readonly strong: StrongGroup
+  private readonly withdrawalsOf = new Map<Partition, Withdrawals>()
   private readonly emitter: NodeEmitter
   private readonly gossip: GossipDriver
   private readonly directory: MemberDirectory
@@ -53,6 +59,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
   private readonly startedMs: number
   private readonly startedWallMs: number
   private targetsDue: Timer | undefined
+  private reachableDue: Timer | undefined
   private changingIncarnation = false
   private stopping: Promise<void> | undefined
 
@@ -82,6 +89,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
       checksumIntervalMs: config.checksumIntervalMs,
       acceptablePauseMs: config.acceptablePauseMs,
       onRaftMessage: (tuple) => this.strong.receive(tuple),
+      onBorrowMessage: (server, type, tuple) => this.borrowMessage(server, type, tuple),
       onStatusChange: (change) => this.statusChanged(change),
       onHousekeeping: () => this.removeExpired(),
     })
@@ -139,6 +147,9 @@ export class NodeCore implements StorageHost, DurableStateOwner {
       onLeaderChange: (leader) =>
         this.emitter.emit('leader', { serverId: leader === undefined ? undefined : serverOfReplica(leader) }),
     })
+    for (const partition of durables.partitions.byName.values()) {
+      this.withdrawalsOf.set(partition, this.createWithdrawals(partition))
+    }
     this.state = new SharedState(shared, clock, this)
     const { serverId, retentionMs, logger } = config
     const deliver = (event: SyncEvent) => this.emitter.emit('event', event)
@@ -183,6 +194,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
     this.writeMemberCard(false)
     this.updateTargets()
     this.gossip.start()
+    for (const withdrawals of this.withdrawalsOf.values()) withdrawals.start()
   }
 
   get listenAddress(): string {
@@ -266,10 +278,15 @@ export class NodeCore implements StorageHost, DurableStateOwner {
   entryChanged(partition: Partition, entry: number): void {
     switch (partition.table.namespaceOf(entry).kind) {
       case CellKind.counter:
+        this.withdrawalsOf.get(partition)?.changed(entry)
         this.onEntryChanged(partition, entry)
+        return
+      case CellKind.provisional:
+        this.withdrawalsOf.get(partition)?.changed(entry)
         return
       case CellKind.member:
         this.directory.invalidate()
+        this.reachableDue ??= this.environment.scheduler.after(0, () => this.updateReachable())
         this.targetsDue ??= this.environment.scheduler.after(0, () => this.updateTargets())
         return
       case CellKind.event:
@@ -316,12 +333,14 @@ export class NodeCore implements StorageHost, DurableStateOwner {
   }
 
   private linkUp(link: Link): LinkHandler {
+    this.reachableDue ??= this.environment.scheduler.after(0, () => this.updateReachable())
     this.emitter.emit('linkUp', { serverId: link.remote.serverId, address: link.remote.remoteAddress })
     return this.gossip.linkUp(link)
   }
 
   private linkDown(link: Link, { reason }: LinkDownReason): void {
     this.gossip.linkDown(link)
+    this.reachableDue ??= this.environment.scheduler.after(0, () => this.updateReachable())
     this.emitter.emit('linkDown', { serverId: link.remote.serverId, reason })
   }
 
@@ -378,6 +397,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
         this.rejoin.verify()
         this.durables.committer.openNumbering()
         this.strong.changeIncarnation(after)
+        for (const withdrawals of this.withdrawalsOf.values()) withdrawals.changeIncarnation()
         this.emitter.emit('incarnation', { replica: after, before: replica })
       },
       (error: unknown) => {
@@ -393,6 +413,71 @@ export class NodeCore implements StorageHost, DurableStateOwner {
     durables.committer.openNumbering()
     const entry = config.found ? 'found' : config.recoverRaft ? 'recover' : 'rejoin'
     this.strong.start(durables.incarnation.replica, entry)
+  }
+
+  withdrawalId(): string {
+    return withdrawalId(this.environment)
+  }
+
+  withdrawals(partition: Partition): Withdrawals {
+    return this.withdrawalsOf.get(partition)!
+  }
+
+  compensations(): WithdrawalCase[] {
+    return [...this.withdrawalsOf.values()].flatMap((withdrawals) =>
+      withdrawals.unacknowledged().map(describeCase),
+    )
+  }
+
+  acknowledgeCompensation(id: string): boolean {
+    this.requireWritable()
+    return [...this.withdrawalsOf.values()].some((withdrawals) => withdrawals.acknowledge(id))
+  }
+
+  conflicts(): WithdrawalCase[] {
+    return [...this.withdrawalsOf.values()].flatMap((withdrawals) => withdrawals.parked().map(describeCase))
+  }
+
+  resolveConflict(id: string, decision: 'compensate' | 'keep'): boolean {
+    this.requireWritable()
+    return [...this.withdrawalsOf.values()].some((withdrawals) => withdrawals.decide(id, decision))
+  }
+
+  private createWithdrawals(partition: Partition): Withdrawals {
+    const { config, durables, emitter, environment } = this
+    return new Withdrawals({
+      partition,
+      environment,
+      resolver: config.resolver,
+      groupOf: (own) => durables.groupOf(own),
+      send: (replica, message) =>
+        this.gossip.replicator.peers.get(serverOfReplica(replica))?.link.sendControl(message),
+      onCompensated: (withdrawal) => emitter.emit('compensated', describeCase(withdrawal)),
+      onParked: (withdrawal) => emitter.emit('conflict', describeCase(withdrawal)),
+      onSettled: (withdrawal) => emitter.emit('settled', describeCase(withdrawal)),
+    })
+  }
+
+  private borrowMessage(server: string, type: number, tuple: WireTuple): void {
+    const { partition: name, from } = borrowHeader(tuple)
+    const partition = this.durables.partitions.byName.get(name)
+    if (!partition || serverOfReplica(from) !== server || this.stopping) return
+    // Rights can only move while this server's writes reach its journal.
+    if (this.durables.journalStatus !== 'ok') return
+    const withdrawals = this.withdrawals(partition)
+    if (type === MessageType.borrow) withdrawals.receiveAsks(from, tuple)
+    else withdrawals.receiveAnswers(from, tuple)
+  }
+
+  /** The replicas that this server can ask for rights: those of linked servers. */
+  private updateReachable(): void {
+    this.reachableDue = undefined
+    const reachable = new Set<ReplicaId>()
+    for (const server of this.links.links.keys()) {
+      const card = this.directory.get(server)
+      if (card) reachable.add(card.replica)
+    }
+    for (const withdrawals of this.withdrawalsOf.values()) withdrawals.setReachable(reachable)
   }
 
   private raftLinks(): RaftLinks {
@@ -466,7 +551,9 @@ export class NodeCore implements StorageHost, DurableStateOwner {
   private async shutDown(depart: boolean): Promise<void> {
     this.rejoin.stop()
     this.targetsDue?.cancel()
+    this.reachableDue?.cancel()
     await this.strong.stop()
+    for (const withdrawals of this.withdrawalsOf.values()) withdrawals.stop()
     if (depart || this.config.dataDir === undefined) await this.sayGoodbye()
     this.gossip.announceLeave()
     let failure: unknown

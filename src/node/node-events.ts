@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events'
 import type { RefusalReason, SiloMeshError } from '../sync/errors.js'
 import type { SyncEvent } from '../sync/event.js'
+import type { WithdrawalCase } from './withdrawal.js'
 
 /** What a node tells its embedding server, beside return values. */
 export interface NodeEvents {
@@ -15,6 +16,15 @@ export interface NodeEvents {
   event: [SyncEvent]
   /** This server had forgotten writes of its own that others know (a restored backup); it writes anew. */
   incarnation: [{ replica: string; before: string }]
+  /**
+   * A withdrawal of this server was taken back: take the items from the player. Told again at the next start
+   * until `acknowledgeCompensation` is called.
+   */
+  compensated: [WithdrawalCase]
+  /** A withdrawal of this server lost a conflict and waits for `resolveConflict`. */
+  conflict: [WithdrawalCase]
+  /** A provisional withdrawal of this server has ended, one way or the other. */
+  settled: [WithdrawalCase]
   /** The strong group has another leader as seen from here, or none. */
   leader: [{ serverId: string | undefined }]
   /** Writes are refused while the status is not 'ok'. */

@@ -11,8 +11,8 @@ export interface ReceiptHost {
 export class Receipt {
   /** @internal */
   constructor(
-    private readonly host: ReceiptHost,
-    private readonly group: WriteGroup,
+    protected readonly host: ReceiptHost,
+    protected readonly group: WriteGroup,
     /** How much was deposited or withdrawn. */
     private readonly quantity: number | bigint,
   ) {}

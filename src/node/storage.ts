@@ -6,6 +6,8 @@ import { InsufficientQuantityError, InvalidArgumentError } from '../sync/errors.
 import { canonicalItemKey, type ItemKey } from '../sync/item-key.js'
 import { ChangeStream } from './change-stream.js'
 import { Receipt, type ReceiptHost } from './receipt.js'
+import { Withdrawal } from './withdrawal.js'
+import type { Withdrawals } from './withdrawals.js'
 import type { WriteGroup } from './write-group.js'
 
 /** The visible quantity of an item after something has changed it, here or elsewhere. */
@@ -26,6 +28,37 @@ export interface StorageHost extends ReceiptHost {
   /** @throws NotRunningError, DiskFullError, JournalFailedError when no write can be taken. */
   requireWritable(): void
   groupOf(partition: Partition): WriteGroup
+  /** A new id, later than all before. */
+  withdrawalId(): string
+}
+
+export interface WithdrawOptions {
+  readonly mode?: 'optimistic' | 'backed'
+  /** Mode 'backed': how long to wait for rights; default 5,000. */
+  readonly timeoutMs?: number
+  /** Ends the waiting for rights. */
+  readonly signal?: AbortSignal
+  /** Only tells what would happen. */
+  readonly simulate?: boolean
+}
+
+const DEFAULT_BACKED_TIMEOUT_MS = 5_000
+
+function checkWithdrawOptions(options: WithdrawOptions) {
+  const {
+    mode = 'optimistic',
+    timeoutMs = DEFAULT_BACKED_TIMEOUT_MS,
+    signal,
+    simulate = false,
+    ...unknown
+  } = options
+  const [name] = Object.keys(unknown)
+  if (name !== undefined) throw new InvalidArgumentError(`withdraw: unknown option ${name}`)
+  if (mode !== 'optimistic' && mode !== 'backed')
+    throw new InvalidArgumentError(`withdraw: no mode ${String(mode)}`)
+  if (!(Number.isFinite(timeoutMs) && timeoutMs >= 0))
+    throw new InvalidArgumentError('withdraw: timeoutMs of 0 or more')
+  return { mode, timeoutMs, signal, simulate }
 }
 
 /** A named collection of items, shared by all servers that host its partition. */
@@ -40,6 +73,7 @@ export class Storage {
     readonly world: string | undefined,
     private readonly partition: Partition,
     private readonly host: StorageHost,
+    private readonly withdrawals: Withdrawals,
   ) {
     this.namespace = partition.table.namespace(CellKind.counter, id)
   }
@@ -57,20 +91,74 @@ export class Storage {
   }
 
   /**
-   * Takes items out, if as many are visible here.
-   * @throws InsufficientQuantityError (nothing changed) and what `deposit` throws
+   * Takes items out within the tick, if this server's rights cover them: such a withdrawal is final, whatever
+   * happens anywhere. Undefined, and nothing changed, when they do not: then `withdraw` may still succeed.
+   * @throws InvalidArgumentError, NotRunningError, DiskFullError, JournalFailedError
    */
-  withdraw(item: string | ItemKey, amount: number | bigint): Receipt {
+  tryWithdraw(item: string | ItemKey, amount: number | bigint): Withdrawal | undefined {
     const quantity = checkAmount(amount)
     this.host.requireWritable()
+    const entry = this.namespace.entries.get(this.key(item))
+    if (entry === undefined || !this.withdrawals.tryWithdraw(entry, quantity)) return undefined
+    if (this.streams.size > 0) this.changed(entry)
+    return new Withdrawal(this.host, this.host.groupOf(this.partition), quantity, undefined)
+  }
+
+  /**
+   * Takes items out. Backed by rights it is final. Otherwise, by `mode`:
+   * 'optimistic' (default): it succeeds at once as provisional, and settles when the missing rights have been
+   * borrowed: `settled` tells whether it was confirmed or compensated.
+   * 'backed': the rights are borrowed first, for up to `timeoutMs` (default 5,000).
+   *
+   * Rejects, with nothing changed: InvalidArgumentError; InsufficientQuantityError when fewer are visible here;
+   * InsufficientRightsError (mode 'backed'); OverloadedError; NotRunningError; DiskFullError, JournalFailedError.
+   */
+  async withdraw(
+    item: string | ItemKey,
+    amount: number | bigint,
+    options: WithdrawOptions = {},
+  ): Promise<Withdrawal> {
+    const quantity = checkAmount(amount)
+    const { mode, timeoutMs, signal, simulate } = checkWithdrawOptions(options)
+    this.host.requireWritable()
+    const key = this.key(item)
+    if (simulate) return this.simulate(key, quantity)
+    const place = { storage: this.id, item: key }
+    const entry = this.namespace.entries.get(key)
+    if (entry === undefined) throw new InsufficientQuantityError(BigInt(quantity), 0n, key)
+    if (mode === 'optimistic') return this.withdrawNow(key, quantity)
+    const taken = this.tryWithdraw(key, quantity)
+    if (taken) return taken
+    const id = this.host.withdrawalId()
+    const made = await this.withdrawals.withdrawBacked(place, quantity, id, { timeoutMs, signal })
+    if (this.streams.size > 0) this.changed(entry)
+    return new Withdrawal(this.host, made.group, quantity, made)
+  }
+
+  /**
+   * The synchronous form of an optimistic `withdraw`: backed if the rights are here, else provisional, at once.
+   * @throws what `withdraw` rejects with
+   */
+  withdrawNow(item: string | ItemKey, amount: number | bigint): Withdrawal {
+    const taken = this.tryWithdraw(item, amount)
+    if (taken) return taken
     const key = this.key(item)
     const entry = this.namespace.entries.get(key)
-    const visible = entry === undefined ? 0 : this.partition.table.total(entry)
-    if (entry === undefined || visible < quantity) {
-      throw new InsufficientQuantityError(BigInt(quantity), visible > 0 ? BigInt(visible) : 0n, key)
+    if (entry === undefined) throw new InsufficientQuantityError(BigInt(amount), 0n, key)
+    const place = { storage: this.id, item: key }
+    const made = this.withdrawals.withdrawOptimistic(place, amount, this.host.withdrawalId())
+    if (this.streams.size > 0) this.changed(entry)
+    return new Withdrawal(this.host, made.group, amount, made)
+  }
+
+  private simulate(key: string, quantity: number | bigint): Withdrawal {
+    const entry = this.namespace.entries.get(key)
+    const foreseen = this.withdrawals.foresee(entry, quantity)
+    if (foreseen === 'insufficient') {
+      const visible = entry === undefined ? 0n : this.visible(entry)
+      throw new InsufficientQuantityError(BigInt(quantity), visible, key)
     }
-    this.partition.own.withdraw(entry, quantity)
-    return this.written(entry, quantity)
+    return Withdrawal.simulated(this.host, quantity, foreseen)
   }
 
   /** How many are visible here: everything this server has seen. Never negative, 0 for what nobody deposited. */

@@ -8,7 +8,7 @@ import type { Result } from '../raft/state-machine/results.js'
 import { StateMachine } from '../raft/state-machine/state-machine.js'
 import type { RaftStatus } from '../raft/status.js'
 import type { NodeId } from '../raft/types.js'
-import { ConflictError, NoQuorumError, OutcomeUnknownError } from '../sync/errors.js'
+import { ConflictError, NoQuorumError, OutcomeUnknownError, SiloMeshError } from '../sync/errors.js'
 import type { Logger } from '../sync/logger.js'
 import type { WireTuple } from '../wire/wire-value.js'
 import { MembershipManager, type ServerView } from './membership-manager.js'
@@ -88,7 +88,7 @@ export class StrongGroup implements StrongStore, RaftOwner {
 
   /**
    * Begins to take part as `node`, this server's replica. Call when it is certain that no write of that
-   * replica was lost, for the votes of a restored backup must not be repeated (invariant R12).
+   * replica was lost, for the votes of a restored backup must not be repeated (invariant RAFT-9).
    * @throws ConflictError for 'found' where there is a group already
    */
   start(node: NodeId, entry: GroupEntry): void {
@@ -96,14 +96,29 @@ export class StrongGroup implements StrongStore, RaftOwner {
     if (entry === 'found' && disk.group.groupId !== '')
       throw new ConflictError('this server already belongs to a mesh')
     this.node = node
-    if (entry === 'found')
+    this.orFail(() => this.begin(node, entry))
+    const { scheduler } = this.options.environment
+    this.membershipTimer ??= scheduler.after(MEMBERSHIP_INTERVAL_MS, () => this.manage())
+  }
+
+  private begin(node: NodeId, entry: GroupEntry): void {
+    const { group } = this.options.disk
+    if (entry === 'found') {
       this.enter({ groupId: this.freshGroupId(), epoch: 1, node, start: founding(node).snapshot })
-    else if (entry === 'recover') this.recoverAlone()
-    else if (disk.group.node !== node) this.enter({ groupId: '', epoch: 0, node, start: joining().snapshot })
+    } else if (entry === 'recover') this.recoverAlone()
+    else if (group.node !== node) this.enter({ groupId: '', epoch: 0, node, start: joining().snapshot })
     this.run()
-    this.membershipTimer ??= this.options.environment.scheduler.after(MEMBERSHIP_INTERVAL_MS, () =>
-      this.manage(),
-    )
+  }
+
+  /** The journal takes nothing any more: this member ends, the server around it goes on. */
+  private orFail(action: () => void): void {
+    try {
+      action()
+    } catch (error) {
+      if (!(error instanceof SiloMeshError)) throw error
+      this.driver?.stop()
+      this.failed(error)
+    }
   }
 
   /** This server writes as another replica now: for the group it is a new member. */
@@ -146,8 +161,10 @@ export class StrongGroup implements StrongStore, RaftOwner {
       const isOurs = groupId === group.groupId || group.groupId === ''
       if (!isOurs || epoch < group.epoch || message.to !== this.node || !FROM_LEADER.has(message.type)) return
       this.options.logger.info({ groupId, epoch }, 'taken into the raft group')
-      this.enter({ groupId, epoch, node: this.node, start: joining().snapshot })
-      this.run()
+      this.orFail(() => {
+        this.enter({ groupId, epoch, node: this.node, start: joining().snapshot })
+        this.run()
+      })
     }
     this.driver.receive(message)
   }

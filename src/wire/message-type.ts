@@ -17,6 +17,10 @@ export const MessageType = {
   repairRequest: 13,
   /** The sender is leaving in good order. */
   leave: 14,
+  /** Asks another server for rights to items. */
+  borrow: 17,
+  /** What has been granted to the asker in all. */
+  borrowAnswer: 18,
   /** A message between members of the Raft group, directly or by way of a server linked with both. */
   raft: 16,
   /** Journal only: the replica that the server writes as from here on. */

@@ -36,14 +36,14 @@ t.test('three servers share one storage', async (t) => {
   t.equal(c.storage('vault').quantity(DIAMOND), 100n)
 
   t.test('what was deposited anywhere can be withdrawn anywhere', async (t) => {
-    const taken = b.storage('vault').withdraw(DIAMOND, 30n)
+    const taken = b.storage('vault').withdrawNow(DIAMOND, 30n)
     t.equal(taken.amount, 30n)
     await taken.reached('QUORUM')
     await until(
       () => a.storage('vault').quantity(DIAMOND) === 70n && c.storage('vault').quantity(DIAMOND) === 70n,
     )
-    t.throws(() => c.storage('vault').withdraw(DIAMOND, 71), InsufficientQuantityError)
-    t.throws(() => c.storage('vault').withdraw('minecraft:emerald', 1), InsufficientQuantityError)
+    t.throws(() => c.storage('vault').withdrawNow(DIAMOND, 71), InsufficientQuantityError)
+    t.throws(() => c.storage('vault').withdrawNow('minecraft:emerald', 1), InsufficientQuantityError)
     t.equal(c.storage('vault').quantity(DIAMOND), 70n)
   })
 
@@ -56,7 +56,7 @@ t.test('three servers share one storage', async (t) => {
     await until(() =>
       [a, b, c].every((node) => node.storage('vault').quantity('minecraft:cobblestone') === expected),
     )
-    a.storage('vault').withdraw('minecraft:cobblestone', expected - 1n)
+    a.storage('vault').withdrawNow('minecraft:cobblestone', expected - 1n)
     await until(() => c.storage('vault').quantity('minecraft:cobblestone') === 1n)
   })
 
@@ -140,7 +140,7 @@ t.test('three servers share one storage', async (t) => {
       -1n,
     ]) {
       t.throws(() => vault.deposit(DIAMOND, amount as number), InvalidArgumentError, String(amount))
-      t.throws(() => vault.withdraw(DIAMOND, amount as number), InvalidArgumentError, String(amount))
+      t.throws(() => vault.withdrawNow(DIAMOND, amount as number), InvalidArgumentError, String(amount))
     }
     for (const item of [
       '',
@@ -181,7 +181,7 @@ t.test('three servers share one storage', async (t) => {
       reached: 2,
       needed: 3,
       indeterminate: true,
-    } as Partial<LevelNotReachedError>)
+    })
     await t.rejects(stands.reached('STRONG', { signal: AbortSignal.abort() }), { code: 'ABORTED' })
     t.throws(() => c.storage('vault').deposit(DIAMOND, 1), NotRunningError)
   })

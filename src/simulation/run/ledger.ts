@@ -13,6 +13,8 @@ export interface LedgerEntry {
   quorum: { readonly atUs: number; readonly servers: number } | undefined
   /** Known never to have happened, or to have been undone. */
   void: boolean
+  /** A withdrawal that was not backed and whose settlement the harness has not heard of. */
+  mayBeCompensated: boolean
 }
 
 /** A server has forgotten everything later than `backToUs` (undefined: everything). */
@@ -45,6 +47,7 @@ export class Ledger {
       durableUs: undefined,
       quorum: undefined,
       void: false,
+      mayBeCompensated: false,
     }
     this.entries.push(entry)
     return entry
@@ -61,7 +64,7 @@ export class Ledger {
 
   /** True when the mesh must know of it, whatever has happened. */
   mustStand(entry: LedgerEntry): boolean {
-    if (entry.durableUs === undefined || entry.void) return false
+    if (entry.durableUs === undefined || entry.void || entry.mayBeCompensated) return false
     const { durableUs, quorum } = entry
     const ownLost = this.#losses.some((loss) => loss.server === entry.server && forgets(loss, durableUs))
     if (!ownLost) return true

@@ -1,4 +1,6 @@
 import type { MeshNode } from '../../node/mesh-node.js'
+import type { Receipt } from '../../node/receipt.js'
+import { Withdrawal } from '../../node/withdrawal.js'
 import type { Server } from '../cluster/server.js'
 import type { SeededRandom } from '../kernel/random.js'
 import type { LedgerEntry } from '../run/ledger.js'
@@ -68,17 +70,21 @@ function perform(
   const before = storage.quantity(item)
   let receipt: ReturnType<typeof storage.deposit>
   try {
-    receipt = kind === 'deposit' ? storage.deposit(item, amount) : storage.withdraw(item, amount)
+    receipt = kind === 'deposit' ? storage.deposit(item, amount) : storage.withdrawNow(item, amount)
   } catch (error) {
     if (!hasCode(error, REFUSALS)) run.fail('O2', `${kind} refused: ${textOf(error)}`, server.number)
     return
   }
   const after = storage.quantity(item)
-  const visible = kind === 'deposit' ? after - before <= amount && after >= before : before - after === amount
+  const visible =
+    kind === 'deposit'
+      ? after - before <= amount && after >= before
+      : before - after === amount || (isBacked(receipt) && after === 0n)
   if (!visible) run.fail('R1', `${kind} of ${amount} turned ${before} into ${after}`, server.number)
 
   const entry = run.ledger.record({ ...what, server: server.number, atUs: run.nowUs })
   const name = `${kind} ${amount} ${item} in ${what.storage}`
+  if (receipt instanceof Withdrawal && receipt.kind === 'provisional') watchSettlement(entry, receipt)
   run.cluster.recorder?.mark({ kind: 'operation', server: server.number, atUs: run.nowUs, label: name })
   run.ask(server, `${name}: durable`, receipt.durable, (error) => {
     if (error === undefined) entry.durableUs = run.nowUs
@@ -87,11 +93,32 @@ function perform(
   if (!draw.chance(QUORUM_SHARE)) return
   run.ask(server, `${name}: QUORUM`, receipt.reached('QUORUM', { timeoutMs: 3_000 }), (error) => {
     if (error === undefined) {
-      const servers = Math.floor(node.members().length / 2) + 1
+      // A world's writes concern those who host it.
+      const holders = node
+        .members()
+        .filter(({ worlds }) => what.world === undefined || worlds.includes(what.world)).length
+      const servers = Math.floor(holders / 2) + 1
       entry.quorum = { atUs: run.nowUs, servers }
       entry.durableUs ??= run.nowUs
     } else if (!hasCode(error, UNKNOWNS)) run.fail('O2', `${name}: ${textOf(error)}`, server.number)
   })
+}
+
+/** Rights may cover more than is visible while the news of a deposit or grant elsewhere is still under way. */
+function isBacked(receipt: Receipt): boolean {
+  return receipt instanceof Withdrawal && receipt.kind === 'backed'
+}
+
+/** Until it is settled, and for good when a crash swallows the news, a provisional withdrawal may stand or not. */
+function watchSettlement(entry: LedgerEntry, withdrawal: Withdrawal): void {
+  entry.mayBeCompensated = true
+  withdrawal.settled.then(
+    (settled) => {
+      entry.mayBeCompensated = false
+      entry.void = settled === 'compensated'
+    },
+    () => undefined,
+  )
 }
 
 export function hasCode(error: unknown, codes: ReadonlySet<string>): boolean {

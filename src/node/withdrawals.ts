@@ -1,0 +1,329 @@
+import type { Effect, ItemPlace } from '../conflict/effects.js'
+import type { ConflictResolver } from '../conflict/resolver.js'
+import { Settlement, type WithdrawRequest } from '../conflict/settlement.js'
+import type { Partition } from '../crdt/partition.js'
+import type { ProvisionalWithdrawal } from '../crdt/provisional.js'
+import type { Quantity } from '../crdt/rights.js'
+import type { Environment, Timer } from '../environment/environment.js'
+import { uuidV7 } from '../environment/uuid.js'
+import {
+  AbortedError,
+  InsufficientQuantityError,
+  InsufficientRightsError,
+  NotRunningError,
+  OverloadedError,
+} from '../sync/errors.js'
+import { type ReplicaId, serverOfReplica } from '../sync/identity.js'
+import { encodeMessage } from '../wire/encode.js'
+import type { WireTuple } from '../wire/wire-value.js'
+import { answersFromTuple, answersToTuple, asksFromTuple, asksToTuple } from './borrow-messages.js'
+import { Milestone, type WriteGroup } from './write-group.js'
+
+/** How a provisional withdrawal ended. 'kept': it lost, and a person let it stand. */
+export type Settled = 'confirmed' | 'compensated' | 'kept'
+
+/** A withdrawal that was made, and what is still open about it. */
+export interface MadeWithdrawal {
+  readonly id: string
+  readonly kind: 'backed' | 'provisional'
+  /** The group commit that carries it; absent in a simulation. */
+  readonly group: WriteGroup
+  /** Reached at once when backed. */
+  readonly settled: Milestone<Settled>
+}
+
+export interface WithdrawalsOptions {
+  readonly partition: Partition
+  readonly environment: Environment
+  readonly resolver: ConflictResolver
+  readonly groupOf: (partition: Partition) => WriteGroup
+  /** Sends a message to the server of a replica, if it is linked; it may get lost. */
+  readonly send: (replica: ReplicaId, message: Uint8Array) => void
+  /** A withdrawal of this server has ended. Told again at the next start until it is acknowledged. */
+  readonly onCompensated: (withdrawal: ProvisionalWithdrawal) => void
+  readonly onParked: (withdrawal: ProvisionalWithdrawal) => void
+  readonly onSettled: (withdrawal: ProvisionalWithdrawal) => void
+}
+
+export interface BackedOptions {
+  readonly timeoutMs: number
+  readonly signal: AbortSignal | undefined
+}
+
+/** Between two looks at timeouts, repeated requests and reserves. */
+const TICK_MS = 100
+/** Items settled in one turn of the event loop. */
+const ITEMS_PER_TURN = 64
+
+interface Waiter {
+  readonly resolve: (made: MadeWithdrawal) => void
+  readonly reject: (error: Error) => void
+  readonly place: ItemPlace
+  readonly amount: Quantity
+}
+
+/** Drives the pure settlement core of one partition: time, messages, the journal, the application. */
+export class Withdrawals {
+  private settlement: Settlement
+  private readonly milestones = new Map<string, Milestone<Settled>>()
+  private readonly waiters = new Map<string, Waiter>()
+  private timer: Timer | undefined
+  private running = false
+  private stopped = false
+
+  constructor(private readonly options: WithdrawalsOptions) {
+    this.settlement = new Settlement(options.partition, options.resolver)
+  }
+
+  /** Begins to settle; tells again what the application has not acknowledged. */
+  start(): void {
+    this.scheduleTick()
+    for (const withdrawal of this.settlement.unacknowledged()) this.options.onCompensated(withdrawal)
+    this.runSoon()
+  }
+
+  stop(): void {
+    this.stopped = true
+    this.timer?.cancel()
+    const error = new NotRunningError('the node stopped')
+    for (const { reject } of this.waiters.values()) reject(error)
+    for (const milestone of this.milestones.values()) milestone.fail(error, true)
+    this.waiters.clear()
+  }
+
+  /** This server writes as another replica now; what it had under way is read from the cells again. */
+  changeIncarnation(): void {
+    this.settlement = new Settlement(this.options.partition, this.options.resolver)
+    const error = new NotRunningError('this server took a new incarnation')
+    for (const { reject } of this.waiters.values()) reject(error)
+    this.waiters.clear()
+  }
+
+  setReachable(replicas: ReadonlySet<ReplicaId>): void {
+    this.settlement.setReachable(replicas)
+    this.runSoon()
+  }
+
+  /** An entry of the partition has changed by a merge. */
+  changed(entry: number): void {
+    this.settlement.changed(entry)
+    this.runSoon()
+  }
+
+  tryWithdraw(entry: number, amount: Quantity): boolean {
+    return this.settlement.tryWithdraw(entry, amount, this.nowMs())
+  }
+
+  /** @throws InsufficientQuantityError */
+  withdrawOptimistic(place: ItemPlace, amount: Quantity, id: string): MadeWithdrawal {
+    const made = this.begin({ ...place, amount, id, mode: 'optimistic', untilMs: 0 })
+    if (made === 'waiting') throw new OverloadedError('an optimistic withdrawal never waits')
+    return made
+  }
+
+  /** Rejects with InsufficientQuantityError, InsufficientRightsError, OverloadedError, AbortedError. */
+  withdrawBacked(
+    place: ItemPlace,
+    amount: Quantity,
+    id: string,
+    options: BackedOptions,
+  ): Promise<MadeWithdrawal> {
+    if (options.signal?.aborted)
+      return Promise.reject(new AbortedError('withdrawal aborted; nothing was taken'))
+    const untilMs = this.nowMs() + options.timeoutMs
+    return new Promise((resolve, reject) => {
+      this.waiters.set(id, { resolve, reject, place, amount })
+      try {
+        const made = this.begin({ ...place, amount, id, mode: 'backed', untilMs })
+        if (made !== 'waiting') this.settleWaiter(id, (waiter) => waiter.resolve(made))
+      } catch (error) {
+        this.settleWaiter(id, (waiter) => waiter.reject(error as Error))
+      }
+    })
+  }
+
+  /** What a withdrawal would be, without making it. */
+  foresee(entry: number | undefined, amount: Quantity): 'backed' | 'provisional' | 'insufficient' {
+    if (entry === undefined) return 'insufficient'
+    const { own, table } = this.options.partition
+    if (own.rights(entry) >= amount) return 'backed'
+    return table.total(entry) >= amount ? 'provisional' : 'insufficient'
+  }
+
+  receiveAsks(from: ReplicaId, tuple: WireTuple): void {
+    for (const ask of asksFromTuple(tuple)) this.settlement.borrowAsked(from, ask, this.nowMs())
+    this.carryOut()
+  }
+
+  receiveAnswers(from: ReplicaId, tuple: WireTuple): void {
+    for (const answer of answersFromTuple(tuple)) this.settlement.borrowAnswered(from, answer, this.nowMs())
+    this.carryOut()
+  }
+
+  parked(): ProvisionalWithdrawal[] {
+    return this.settlement.parked()
+  }
+
+  unacknowledged(): ProvisionalWithdrawal[] {
+    return this.settlement.unacknowledged()
+  }
+
+  acknowledge(id: string): boolean {
+    const known = this.settlement.acknowledge(id, this.nowMs())
+    if (known) this.options.groupOf(this.options.partition)
+    return known
+  }
+
+  decide(id: string, decision: 'compensate' | 'keep'): boolean {
+    const known = this.settlement.decide(id, decision, this.nowMs())
+    this.carryOut()
+    return known
+  }
+
+  private begin(request: WithdrawRequest): MadeWithdrawal | 'waiting' {
+    const outcome = this.settlement.withdraw(request, this.nowMs())
+    const { amount, id, item } = request
+    switch (outcome.type) {
+      case 'insufficient-quantity':
+        throw new InsufficientQuantityError(BigInt(amount), BigInt(outcome.visible), item)
+      case 'overloaded':
+        throw new OverloadedError('too many withdrawals wait for rights')
+      case 'waiting':
+        this.carryOut()
+        return 'waiting'
+      case 'backed':
+        return this.made(id, 'backed')
+      case 'provisional': {
+        const made = this.made(id, 'provisional')
+        this.carryOut()
+        return made
+      }
+    }
+  }
+
+  private made(id: string, kind: MadeWithdrawal['kind']): MadeWithdrawal {
+    const settled = new Milestone<Settled>()
+    if (kind === 'backed') settled.reach('confirmed')
+    else this.milestones.set(id, settled)
+    return { id, kind, settled, group: this.options.groupOf(this.options.partition) }
+  }
+
+  /** Effects follow the own writes made before them, and only once these are durable. */
+  private carryOut(): void {
+    const effects = this.settlement.takeEffects()
+    if (effects.length === 0) return
+    const urgent = effects.filter(({ type }) => type === 'borrow' || type === 'refused')
+    const others = effects.filter(({ type }) => type !== 'borrow' && type !== 'refused')
+    for (const effect of urgent) this.perform(effect, undefined)
+    if (others.length === 0) return
+    const group = this.options.groupOf(this.options.partition)
+    group.durable.wait().then(
+      () => {
+        for (const effect of others) this.perform(effect, group)
+      },
+      // The journal failed or the node stops: the cells say at the next start what is to be told.
+      () => undefined,
+    )
+  }
+
+  private perform(effect: Effect, group: WriteGroup | undefined): void {
+    if (this.stopped) return
+    const { options } = this
+    switch (effect.type) {
+      case 'borrow':
+        options.send(effect.to, encodeMessage(asksToTuple(options.partition.name, this.self, effect.asks)))
+        return
+      case 'answer':
+        options.send(
+          effect.to,
+          encodeMessage(answersToTuple(options.partition.name, this.self, effect.answers)),
+        )
+        return
+      case 'withdrawn':
+        this.settleWaiter(effect.id, ({ resolve }) =>
+          resolve({ id: effect.id, kind: 'backed', settled: reached('confirmed'), group: group! }),
+        )
+        return
+      case 'refused': {
+        const { quantity, ownRights, rights } = effect.shortage
+        const holders = [...rights].map(([replica, amount]): [string, bigint] => [
+          serverOfReplica(replica),
+          BigInt(amount),
+        ])
+        this.settleWaiter(effect.id, ({ amount, place, reject }) =>
+          reject(
+            new InsufficientRightsError(
+              place.item,
+              BigInt(amount),
+              BigInt(quantity),
+              BigInt(ownRights),
+              holders,
+            ),
+          ),
+        )
+        return
+      }
+      case 'parked':
+        options.onParked(effect.withdrawal)
+        return
+      case 'settled':
+        this.tellSettled(effect.withdrawal)
+    }
+  }
+
+  private tellSettled(withdrawal: ProvisionalWithdrawal): void {
+    const { id, state } = withdrawal
+    const milestone = this.milestones.get(id)
+    this.milestones.delete(id)
+    if (state === 'confirmed' || state === 'compensated' || state === 'kept') milestone?.reach(state)
+    this.options.onSettled(withdrawal)
+    if (state === 'compensated') this.options.onCompensated(withdrawal)
+  }
+
+  private settleWaiter(id: string, settle: (waiter: Waiter) => void): void {
+    const waiter = this.waiters.get(id)
+    if (!waiter) return
+    this.waiters.delete(id)
+    settle(waiter)
+  }
+
+  private runSoon(): void {
+    if (this.running || this.stopped) return
+    this.running = true
+    this.options.environment.scheduler.soon(() => {
+      this.running = false
+      if (this.stopped) return
+      if (this.settlement.run(this.nowMs(), ITEMS_PER_TURN)) this.runSoon()
+      this.carryOut()
+    })
+  }
+
+  private scheduleTick(): void {
+    this.timer = this.options.environment.scheduler.after(TICK_MS, () => {
+      if (this.stopped) return
+      this.scheduleTick()
+      this.settlement.tick(this.nowMs())
+      this.carryOut()
+      this.runSoon()
+    })
+  }
+
+  private get self(): ReplicaId {
+    return this.options.partition.ownReplica.replica
+  }
+
+  private nowMs(): number {
+    return Math.floor(this.options.environment.clock.wallMs())
+  }
+}
+
+/** Ids of withdrawals order them in time: the lower one wins a conflict. */
+export function withdrawalId(environment: Environment): string {
+  return uuidV7(environment)
+}
+
+function reached(settled: Settled): Milestone<Settled> {
+  const milestone = new Milestone<Settled>()
+  milestone.reach(settled)
+  return milestone
+}

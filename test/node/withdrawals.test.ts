@@ -1,0 +1,119 @@
+import t from 'tap'
+import {
+  InsufficientQuantityError,
+  InsufficientRightsError,
+  type MeshNode,
+  type Storage,
+} from '../../src/index.js'
+import { converged, TestMesh, until } from './mesh.js'
+
+const DIAMOND = 'minecraft:diamond'
+const vaultOf = (node: MeshNode): Storage => node.storage('vault')
+
+async function three(mesh: TestMesh): Promise<[MeshNode, MeshNode, MeshNode]> {
+  const a = await mesh.start('a')
+  const b = await mesh.start('b', { peers: [a.address] })
+  const c = await mesh.start('c', { peers: [a.address] })
+  await Promise.all([a.ready, b.ready, c.ready])
+  await until(() => [a, b, c].every((node) => node.members().filter(({ linked }) => linked).length === 2))
+  return [a, b, c]
+}
+
+t.test('a withdrawal is backed where the deposit was, and borrows elsewhere', async (t) => {
+  const mesh = new TestMesh()
+  t.teardown(() => mesh.close())
+  const [a, b] = await three(mesh)
+  await vaultOf(a).deposit(DIAMOND, 100).reached('STRONG')
+  t.equal(vaultOf(b).tryWithdraw(DIAMOND, 10), undefined, 'no rights there yet')
+  t.equal(vaultOf(b).quantity(DIAMOND), 100n)
+  t.equal(vaultOf(a).tryWithdraw(DIAMOND, 10)!.kind, 'backed')
+  await until(() => vaultOf(b).quantity(DIAMOND) === 90n)
+
+  t.equal((await vaultOf(b).withdraw(DIAMOND, 20, { simulate: true })).kind, 'provisional')
+  t.equal(vaultOf(b).quantity(DIAMOND), 90n, 'a simulation changes nothing')
+  const provisional = await vaultOf(b).withdraw(DIAMOND, 20)
+  t.equal(provisional.kind, 'provisional')
+  t.equal(vaultOf(b).quantity(DIAMOND), 70n, 'it succeeded at once')
+  t.equal(await provisional.settled, 'confirmed')
+
+  const backed = await vaultOf(b).withdraw(DIAMOND, 30, { mode: 'backed' })
+  t.equal(backed.kind, 'backed')
+  t.equal(backed.id, undefined)
+  await until(() => vaultOf(a).quantity(DIAMOND) === 40n && converged(a, b))
+  await t.rejects(vaultOf(b).withdraw(DIAMOND, 41), InsufficientQuantityError)
+  await t.rejects(vaultOf(b).withdraw(DIAMOND, 1, { mood: 'x' } as object), { code: 'INVALID_ARGUMENT' })
+})
+
+t.test(
+  'both sides of a cut take the last items: exactly one is compensated, and told until acknowledged',
+  async (t) => {
+    const mesh = new TestMesh()
+    t.teardown(() => mesh.close())
+    const [a, b, c] = await three(mesh)
+    await vaultOf(a).deposit(DIAMOND, 10).reached('STRONG')
+    a.setCut(['b', 'c'])
+    await until(() => b.members().find(({ serverId }) => serverId === 'a')!.linked === false)
+    await until(() => c.members().find(({ serverId }) => serverId === 'a')!.linked === false)
+
+    const backed = await vaultOf(a).withdraw(DIAMOND, 10)
+    t.equal(backed.kind, 'backed')
+    await t.rejects(
+      vaultOf(c).withdraw(DIAMOND, 10, { mode: 'backed', timeoutMs: 200 }),
+      InsufficientRightsError,
+    )
+    await t.rejects(vaultOf(c).withdraw(DIAMOND, 10, { mode: 'backed', timeoutMs: 1 }), {
+      code: 'INSUFFICIENT_RIGHTS',
+      ownRights: 0n,
+    })
+    const told: string[] = []
+    b.on('compensated', ({ id }) => told.push(id))
+    const provisional = await vaultOf(b).withdraw(DIAMOND, 10)
+    t.equal(provisional.kind, 'provisional')
+    t.equal(vaultOf(b).quantity(DIAMOND), 0n)
+    a.setCut([])
+    t.equal(await provisional.settled, 'compensated')
+    await until(() => converged(a, b, c))
+    for (const node of [a, b, c]) t.equal(vaultOf(node).quantity(DIAMOND), 0n)
+    t.same(told, [provisional.id])
+    t.same(
+      b.compensations().map(({ id, amount }) => [id, amount]),
+      [[provisional.id, 10n]],
+    )
+
+    await b.stop()
+    const again = await mesh.start('b', { peers: [a.address] })
+    t.same(
+      again.compensations().map(({ id }) => id),
+      [provisional.id],
+      'still to be told after a restart',
+    )
+    t.equal(again.acknowledgeCompensation(provisional.id!), true)
+    t.equal(again.acknowledgeCompensation(provisional.id!), false)
+    t.same(again.compensations(), [])
+    t.equal(vaultOf(again).quantity(DIAMOND), 0n)
+  },
+)
+
+t.test('many servers withdraw one item at once: nothing is taken twice', async (t) => {
+  const mesh = new TestMesh()
+  t.teardown(() => mesh.close())
+  const nodes = await three(mesh)
+  await Promise.all(nodes.map((node) => vaultOf(node).deposit(DIAMOND, 100).reached('STRONG')))
+  const outcomes = await Promise.all(
+    nodes.flatMap((node) =>
+      Array.from({ length: 60 }, async () => {
+        try {
+          const withdrawal = await vaultOf(node).withdraw(DIAMOND, 2)
+          return (await withdrawal.settled) === 'compensated' ? 0n : 2n
+        } catch (error) {
+          if (error instanceof InsufficientQuantityError) return 0n
+          throw error
+        }
+      }),
+    ),
+  )
+  const taken = outcomes.reduce((sum: bigint, amount) => sum + amount, 0n)
+  await until(() => converged(...nodes))
+  for (const node of nodes) t.equal(vaultOf(node).quantity(DIAMOND), 300n - taken)
+  t.ok(taken <= 300n)
+})
