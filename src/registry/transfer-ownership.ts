@@ -2,7 +2,7 @@ import { hashString } from '../crdt/hash.js'
 import type { Environment, Timer } from '../environment/environment.js'
 import type { LeasePool, LeaseUse } from '../strong/lease-pool.js'
 import type { StrongStore } from '../strong/strong-store.js'
-import { FrameError, LockLostError, NoQuorumError } from '../sync/errors.js'
+import { ConflictError, FrameError, LockLostError, NoQuorumError } from '../sync/errors.js'
 import type { Logger } from '../sync/logger.js'
 import type { RegistryFeed } from './feed.js'
 import { lastSegment, OWNER_PREFIX, ownerKey, transferKey } from './keys.js'
@@ -202,7 +202,7 @@ export class TransferOwnership {
 
   private async use(id: string): Promise<LeaseUse> {
     const { lease, end } = await this.options.leases.use()
-    const use = { lease, end, unlisten: () => undefined as undefined }
+    const use: HeldUse = { lease, end, unlisten: () => undefined }
     this.uses.set(id, use)
     use.unlisten = lease.onLost(({ message }) => {
       this.lose(id, message)
@@ -318,7 +318,9 @@ export class TransferOwnership {
       )
       certain = !succeeded
     } catch (error) {
-      certain = error instanceof NoQuorumError
+      certain = error instanceof NoQuorumError || error instanceof ConflictError
+      // Refused by the state machine: perhaps because it has ended the lease.
+      if (error instanceof ConflictError) await use.lease.verify()
       throw error
     } finally {
       // When it may be there, or come yet, its place under the lease stays taken.

@@ -1,6 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Environment } from '../environment/environment.js'
 import {
+  ConflictError,
   InvalidArgumentError,
   LockLostError,
   LockReentryError,
@@ -179,11 +180,14 @@ export class Locks {
       if (revision !== undefined && lease.isValid()) return { waiter, fencingToken: BigInt(revision) }
     } catch (error) {
       void this.cleanup.remove(waiter)
+      // Refused by the state machine: perhaps because it has ended the lease.
+      if (error instanceof ConflictError) await deadline.wait(lease.verify())
       if (lease.isValid() || error instanceof NotRunningError) throw error
       deadline.restMs()
       return undefined
     }
     void this.cleanup.remove(waiter)
+    await deadline.wait(lease.verify())
     return undefined
   }
 
@@ -209,7 +213,7 @@ export class Locks {
         waiter.state = succeeded ? 'present' : 'absent'
         if (!succeeded) this.gates.forget(id, gate)
       } catch (error) {
-        if (error instanceof NoQuorumError) waiter.state = 'absent'
+        if (error instanceof NoQuorumError || error instanceof ConflictError) waiter.state = 'absent'
         throw error
       }
     }

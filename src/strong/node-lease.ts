@@ -30,6 +30,8 @@ export interface HeldLease {
    * must not throw. Returns the function that ends it.
    */
   onLost(listener: (reason: LockLostError) => void): () => void
+  /** Asks the group now, when something says that it may have ended there. Never rejects. */
+  verify(): Promise<void>
 }
 
 interface Held extends HeldLease {
@@ -95,6 +97,7 @@ export class NodeLease {
         else listeners.add(listener)
         return () => listeners.delete(listener)
       },
+      verify: () => this.renew(held),
     }
     if (!held.isValid()) throw lost('it took longer to be granted than it lasts')
     this.held = held
