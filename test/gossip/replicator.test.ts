@@ -42,6 +42,21 @@ t.test(
   },
 )
 
+t.test('only what is durable is acknowledged', async (t) => {
+  const network = linked('ab')
+  const [a, b] = network.servers
+  a!.write('stone')
+  a!.write('dirt')
+  network.settle()
+  network.told()
+  b!.replicator.durable(1)
+  network.settle()
+  t.same(network.told(), ['b>a ack by b: a@1:1'])
+  b!.replicator.durable(2)
+  network.settle()
+  t.same(network.told(), ['b>a ack by b: a@1:2'])
+})
+
 t.test('everybody linked: a write crosses each link of its writer once, and no other', async (t) => {
   const network = linked('abcd')
   for (const server of network.servers) for (let write = 0; write < 5; write++) server.write(`item${write}`)
@@ -218,6 +233,41 @@ t.test('a slow peer costs no queue, and gets state instead of operations when it
   t.equal(network.redundant, 0)
 })
 
+t.test('what did not fit goes as soon as the link drains, without a digest', async (t) => {
+  const network = Network.of('ab')
+  network.capacity = 1
+  network.connectAll()
+  network.settle()
+  const [a, b] = network.servers
+  a!.write('stone')
+  a!.write('dirt')
+  t.equal(network.direction(a!, b!).bulk.length, 1)
+  network.told()
+  network.settle()
+  t.ok(equal(network))
+  t.same(network.told('digest'), [])
+})
+
+t.test('full transfers that wait for one peer are bounded', async (t) => {
+  const network = Network.of('ab')
+  const [a, b] = network.servers
+  for (let number = 0; number < 200; number++) {
+    const replica = `x${number}@1`
+    const interval = { from: 0, to: 1, horizon: 1, repair: false, cells: [] }
+    a!.partition().merge({ partition: '', replica, ...interval })
+  }
+  network.connectAll()
+  network.settle()
+  a!.peer(b!).blocked = true
+  for (let number = 0; number < 200; number++)
+    a!.replicator.onRepairRequest(a!.peer(b!), { partition: '', replica: `x${number % 150}@1` })
+  t.equal(a!.peer(b!).repairs.length, 64)
+  network.told()
+  a!.replicator.drained(a!.peer(b!))
+  network.settle()
+  t.equal(network.told('delta').length, 64)
+})
+
 t.test('recent deltas are bounded in bytes over all replicas', async (t) => {
   const network = linked('ab')
   const [a, b] = network.servers
@@ -269,6 +319,22 @@ t.test('unequal state under equal vectors is found, reported and mended on both 
   )
 })
 
+t.test('one comparison mends both sides, when the writer is away too', async (t) => {
+  const network = linked('abc')
+  const [a, b, c] = network.servers
+  for (let write = 0; write < 9; write++) c!.write(`item${write}`)
+  network.settle()
+  const whole = a!.state()
+  network.cut(a!, c!)
+  network.cut(b!, c!)
+  corrupt(a!, 'c@1', 3)
+  corrupt(b!, 'c@1', 5)
+  a!.replicator.exchangeChecksums()
+  network.settle()
+  t.same([a!.state(), b!.state()], [whole, whole])
+  t.same([a!.mismatches, b!.mismatches], [[], ['a "" c@1']])
+})
+
 /** What a defect might do: a cell of `replica` is gone although the vector covers it. */
 function corrupt(server: Server, replica: string, number: number): void {
   const state = server.partition().replica(replica)!
@@ -296,6 +362,16 @@ t.test('acknowledgements reach the writer by way of others, over any number of s
     ['b', 'c', 'd'].map((server) => a!.replicator.acknowledgements.get(server, '', 'a@1')),
     [1, 1, 1],
   )
+})
+
+t.test('acknowledgements that find no way do not go round for ever', async (t) => {
+  const network = linked('abcd')
+  const [a, ...others] = network.servers
+  a!.write('stone')
+  network.settle()
+  for (const other of others) network.cut(a!, other)
+  for (const other of others) other.sync()
+  t.ok(network.settle(100) < 60)
 })
 
 t.test('an acknowledgement that found the way closed comes when it opens', async (t) => {
@@ -471,6 +547,11 @@ t.test('what a lying peer sends is refused whole', async (t) => {
   }
   b!.checkBounds()
   t.ok([...b!.replicator.acknowledgements.servers()].length <= 1024)
+  const kept = b!.replicator.acknowledgements.rows('s1', () => true)
+  t.same(
+    kept.flatMap(({ rows }) => rows.map(({ replica }) => replica)),
+    ['a@1'],
+  )
   const { vectors } = peer as unknown as { vectors: Map<string, Map<string, number>> }
   t.ok(vectors.get('')!.size < 10, 'positions of a digest replace those of the one before')
   t.equal(b!.state(), before)
