@@ -1,11 +1,27 @@
+export {
+  type ConflictContext,
+  type ConflictResolver,
+  earlierTimeResolver,
+  lowerIdResolver,
+  manualResolver,
+  serverPriorityResolver,
+} from './conflict/resolver.js'
 export type { Durability, MeshNodeOptions } from './node/config.js'
 export type { ReachOptions } from './node/levels.js'
 export { MeshNode, type StateOptions } from './node/mesh-node.js'
 export type { NodeEvents } from './node/node-events.js'
 export type { PublishOptions } from './node/publications.js'
 export type { Receipt } from './node/receipt.js'
-export type { MemberStatus, NodeStatus, PartitionStatus } from './node/status.js'
-export type { ItemQuantity, QuantityChange, Storage } from './node/storage.js'
+export type { MemberStatus, NodeStatus, PartitionStatus, RaftPeerView, RaftView } from './node/status.js'
+export type { ItemQuantity, QuantityChange, Storage, WithdrawOptions } from './node/storage.js'
+export type { Withdrawal, WithdrawalCase } from './node/withdrawal.js'
+export type { Anchor } from './registry/anchor.js'
+export type { Anchors } from './registry/anchors.js'
+export type { Transfer } from './registry/transfer.js'
+export type { OwnedTransfer } from './registry/transfer-ownership.js'
+export type { Transfers } from './registry/transfers.js'
+export type { Lock, LockOptions } from './strong/locks.js'
+export type { StrongOptions } from './strong/strong-store.js'
 export type { ConsistencyLevel } from './sync/consistency.js'
 export {
   AbortedError,

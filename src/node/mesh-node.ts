@@ -2,6 +2,10 @@ import { CellKind } from '../crdt/cell.js'
 import type { Partition } from '../crdt/partition.js'
 import type { Environment } from '../environment/environment.js'
 import { createRealEnvironment } from '../environment/real-environment.js'
+import type { Anchors } from '../registry/anchors.js'
+import type { OwnedTransfer } from '../registry/transfer-ownership.js'
+import type { Transfers } from '../registry/transfers.js'
+import type { Lock, LockOptions } from '../strong/locks.js'
 import { checkStorageId, checkWorldId } from '../sync/checks.js'
 import type { ConsistencyLevel } from '../sync/consistency.js'
 import { CONSISTENCY_LEVELS } from '../sync/consistency.js'
@@ -15,7 +19,7 @@ import type { NodeEvents } from './node-events.js'
 import { partitionOfWorld, SHARED_PARTITION, worldOfPartition } from './partitions.js'
 import type { PublishOptions } from './publications.js'
 import type { Receipt } from './receipt.js'
-import type { MemberStatus, NodeStatus } from './status.js'
+import type { MemberStatus, NodeStatus, RaftView } from './status.js'
 import { Storage } from './storage.js'
 import type { WithdrawalCase } from './withdrawal.js'
 
@@ -119,6 +123,45 @@ export class MeshNode implements AsyncDisposable {
       }
     }
     return ids
+  }
+
+  /** Anchors: blocks in a world that open a storage. Strongly consistent. */
+  get anchors(): Anchors {
+    return this.core.registry.anchors
+  }
+
+  /** Transfers: links that move items from one anchor's storage to another's. Strongly consistent. */
+  get transfers(): Transfers {
+    return this.core.registry.transfers
+  }
+
+  /** The transfers that this server is to run at present, each with a fencing token and a signal. */
+  get ownedTransfers(): ReadonlyMap<string, OwnedTransfer> {
+    return this.core.registry.ownership.owned()
+  }
+
+  /**
+   * Runs `operation` while this server holds the mesh-wide lock `key`. The lock has a lease: its signal aborts
+   * when that is lost, and `fencingToken` lets whoever guards the resource refuse a holder that is late.
+   * @throws LockTimeoutError, LockReentryError, NoQuorumError, AbortedError, InvalidArgumentError; and what the
+   * operation throws
+   */
+  executeAtomic<Value>(
+    key: string,
+    operation: (lock: Lock) => Promise<Value> | Value,
+    options: LockOptions = {},
+  ): Promise<Value> {
+    return this.core.registry.locks.executeAtomic(key, operation, options)
+  }
+
+  /** The strong group as this server sees it; undefined while it takes no part yet. */
+  raft(): RaftView | undefined {
+    return this.core.raftView()
+  }
+
+  /** Asks the leader of the strong group to hand over to that server. @throws ConflictError */
+  transferLeadership(serverId: string): void {
+    this.core.strong.transferLeadership(serverId)
   }
 
   /** Compensated withdrawals of this server that the application has not acknowledged, oldest first. */

@@ -8,6 +8,7 @@ import type { JournalStatus } from '../journal/journal.js'
 import type { Link, LinkDownReason, LinkHandler } from '../link/link.js'
 import { LinkManager } from '../link/link-manager.js'
 import { MIN_SECRET_BYTES } from '../link/link-manager-options.js'
+import { createRegistry, type Registry } from '../registry/registry.js'
 import type { ServerView } from '../strong/membership-manager.js'
 import type { RaftLinks } from '../strong/raft-transport.js'
 import { StrongGroup } from '../strong/strong-group.js'
@@ -31,7 +32,14 @@ import { Publications } from './publications.js'
 import { Rejoin } from './rejoin.js'
 import { loadServerKey, readSecretFile } from './server-key.js'
 import { SharedState } from './shared-state.js'
-import { describeMembers, describeNode, type MemberStatus, type NodeStatus } from './status.js'
+import {
+  describeMembers,
+  describeNode,
+  describeRaft,
+  type MemberStatus,
+  type NodeStatus,
+  type RaftView,
+} from './status.js'
 import type { StorageHost } from './storage.js'
 import { describeCase, type WithdrawalCase } from './withdrawal.js'
 import { Withdrawals, withdrawalId } from './withdrawals.js'
@@ -48,6 +56,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
   readonly state: SharedState
   readonly publications: Publications
   readonly strong: StrongGroup
+  readonly registry: Registry
   private readonly withdrawalsOf = new Map<Partition, Withdrawals>()
   private readonly emitter: NodeEmitter
   private readonly gossip: GossipDriver
@@ -146,6 +155,14 @@ export class NodeCore implements StorageHost, DurableStateOwner {
       servers: () => this.serverViews(),
       onLeaderChange: (leader) =>
         this.emitter.emit('leader', { serverId: leader === undefined ? undefined : serverOfReplica(leader) }),
+    })
+    this.registry = createRegistry({
+      store: this.strong,
+      environment,
+      serverId: config.serverId,
+      liveServers: () => this.liveServers(),
+      onEvent: (event) => this.emitter.emit('event', event),
+      logger: config.logger,
     })
     for (const partition of durables.partitions.byName.values()) {
       this.withdrawalsOf.set(partition, this.createWithdrawals(partition))
@@ -413,6 +430,11 @@ export class NodeCore implements StorageHost, DurableStateOwner {
     durables.committer.openNumbering()
     const entry = config.found ? 'found' : config.recoverRaft ? 'recover' : 'rejoin'
     this.strong.start(durables.incarnation.replica, entry)
+    this.registry.start()
+  }
+
+  raftView(): RaftView | undefined {
+    return describeRaft(this.strong.status())
   }
 
   withdrawalId(): string {
@@ -495,6 +517,11 @@ export class NodeCore implements StorageHost, DurableStateOwner {
     }
   }
 
+  private liveServers(): string[] {
+    const alive = (server: string) => this.gossip.membership.status(server) === 'alive'
+    return this.knownServers().filter(alive)
+  }
+
   private serverViews(): ServerView[] {
     return [...this.directory.all()].map(([serverId, { replica, departed, memoryOnly }]) => {
       const isAlive = this.gossip.membership.status(serverId) === 'alive'
@@ -552,6 +579,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
     this.rejoin.stop()
     this.targetsDue?.cancel()
     this.reachableDue?.cancel()
+    await this.registry.stop()
     await this.strong.stop()
     for (const withdrawals of this.withdrawalsOf.values()) withdrawals.stop()
     if (depart || this.config.dataDir === undefined) await this.sayGoodbye()

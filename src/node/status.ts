@@ -2,7 +2,9 @@ import type { Partition } from '../crdt/partition.js'
 import type { Membership, ServerStatus } from '../gossip/membership.js'
 import { isSettled } from '../gossip/replicator.js'
 import type { Link } from '../link/link.js'
-import type { ReplicaId } from '../sync/identity.js'
+import type { RaftStatus } from '../raft/status.js'
+import type { RaftGroup } from '../strong/raft-records.js'
+import { type ReplicaId, serverOfReplica } from '../sync/identity.js'
 import type { NodeConfig } from './config.js'
 import type { MemberCard } from './members.js'
 
@@ -43,6 +45,56 @@ export interface NodeStatus {
   readonly members: number
   readonly partitions: readonly PartitionStatus[]
   readonly uptimeMs: number
+}
+
+/** The strong (Raft) group as one server sees it. */
+export interface RaftView {
+  readonly groupId: string
+  /** Counts recoveries that gave up lost voters. */
+  readonly epoch: number
+  readonly role: RaftStatus['role']
+  readonly term: number
+  /** Server id of the leader, as far as known. */
+  readonly leader: string | undefined
+  readonly commitIndex: number
+  readonly appliedIndex: number
+  readonly peers: readonly RaftPeerView[]
+}
+
+export interface RaftPeerView {
+  readonly serverId: string
+  readonly replica: ReplicaId
+  readonly voter: boolean
+  /** Log index that it is known to hold; only the leader knows. */
+  readonly matchIndex: number | undefined
+  /** Whether it answers; only the leader knows. */
+  readonly active: boolean | undefined
+}
+
+export function describeRaft(
+  status: { group: RaftGroup; raft: RaftStatus } | undefined,
+): RaftView | undefined {
+  if (!status) return undefined
+  const { group, raft } = status
+  const progress = new Map(raft.members.map((member) => [member.node, member]))
+  const view = (voter: boolean) => (replica: ReplicaId) => ({
+    serverId: serverOfReplica(replica),
+    replica,
+    voter,
+    matchIndex: progress.get(replica)?.match,
+    active: progress.get(replica)?.active,
+  })
+  const { voters, learners } = raft.configuration
+  return {
+    groupId: group.groupId,
+    epoch: group.epoch,
+    role: raft.role,
+    term: raft.term,
+    leader: raft.leader === undefined ? undefined : serverOfReplica(raft.leader),
+    commitIndex: raft.commit,
+    appliedIndex: raft.applied,
+    peers: [...voters.map(view(true)), ...learners.map(view(false))],
+  }
 }
 
 export function describeMembers(

@@ -70,7 +70,7 @@ export function prepareDeletion(parts: Parts, anchor: Anchor, cascade: boolean):
         operand: store.get(linksKey(id))?.modRevision ?? 0,
       },
     ],
-    operations,
+    operations: oncePerKey(operations),
     last,
   }
 }
@@ -85,6 +85,13 @@ export function removeTransfer({ id, from, to }: Transfer): Operation[] {
     put(linksKey(from), NO_VALUE),
     put(linksKey(to), NO_VALUE),
   ]
+}
+
+/** A transaction names each key once: what comes last about a key is what holds, so the anchor's own end does. */
+function oncePerKey(operations: readonly Operation[]): Operation[] {
+  const byKey = new Map<string, Operation>()
+  for (const operation of operations) if ('key' in operation) byKey.set(operation.key, operation)
+  return [...byKey.values()]
 }
 
 /** A deleted key says nothing of who deleted it: this one, put at the same revision, does. */

@@ -6,7 +6,6 @@ import {
   DirectoryInUseError,
   InsufficientQuantityError,
   InvalidArgumentError,
-  type LevelNotReachedError,
   MeshNode,
   type MeshNodeOptions,
   NotRunningError,
@@ -47,7 +46,7 @@ t.test('three servers share one storage', async (t) => {
     t.equal(c.storage('vault').quantity(DIAMOND), 70n)
   })
 
-  t.test('quantities are exact beyond what a float can hold', async (t) => {
+  t.test('quantities are exact beyond what a float can hold', async (_t) => {
     const huge = 2n ** 53n
     a.storage('vault').deposit('minecraft:cobblestone', huge)
     b.storage('vault').deposit('minecraft:cobblestone', Number.MAX_SAFE_INTEGER)
@@ -109,7 +108,7 @@ t.test('three servers share one storage', async (t) => {
     for (const list of received.values()) t.same([...list].sort(), [...ids].sort())
   })
 
-  t.test('shared state: the last writer wins everywhere', async (t) => {
+  t.test('shared state: the last writer wins everywhere', async (_t) => {
     a.setState('motd', Buffer.from('one'))
     await until(() => b.getState('motd') !== undefined)
     b.setState('motd', Buffer.from('two'))
