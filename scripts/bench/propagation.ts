@@ -99,8 +99,11 @@ async function meshChange(
   return async () => {
     const seen = sightings.next('mesh', ++quantity)
     const startedMs = monotonicMs()
-    storage.deposit(ITEM, 1)
-    return (await seen) - startedMs
+    const receipt = storage.deposit(ITEM, 1)
+    const seenMs = await seen
+    // The observer makes it durable, too; with a disk shared by both that must not run into the next change.
+    await receipt.reached('QUORUM', { timeoutMs: TIMEOUT_MS })
+    return seenMs - startedMs
   }
 }
 
