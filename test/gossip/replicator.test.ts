@@ -443,6 +443,15 @@ t.test(
       { replica: 'a@1', number: 5 },
       'by an acknowledgement',
     )
+    const delta: WireTuple = [MessageType.delta, '', 'a@1', 1, 2, 5, false, []]
+    t.same(
+      lostIn((network, a, b) => {
+        network.connect(a, b)
+        a.replicator.onDelta(a.peer(b), delta, encodeMessage(delta))
+      })[0],
+      { replica: 'a@1', number: 5 },
+      'by a delta, though it ends where the own writes end',
+    )
   },
 )
 
