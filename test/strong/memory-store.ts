@@ -97,6 +97,8 @@ export class MemoryStore implements StrongStore {
   /** Cut off: it reaches nobody and hears of nothing. */
   cut = false
   machine = new StateMachine()
+  /** Snapshots that have jumped over entries. */
+  jumps = 0
   /** Lists that were read, for tests of what is scanned. */
   readonly listed: string[] = []
   private applied = 0
@@ -177,6 +179,7 @@ export class MemoryStore implements StrongStore {
       this.catchUp(this.group.log.length)
       return
     }
+    this.jumps += 1
     const restore = new SnapshotRestore()
     for (const chunk of this.group.machine.snapshot()) restore.add(chunk)
     this.machine = restore.finish()
