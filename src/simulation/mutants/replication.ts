@@ -77,18 +77,25 @@ const vectorGoesBack: Mutant = {
   },
 }
 
-const neverDrained: Mutant = {
-  name: 'full-link-never-drained',
+const noRepair: Mutant = {
+  name: 'a-lost-delta-is-never-repaired',
   invariant: 'C2',
-  withinSeeds: 60,
-  workload: 'flood',
+  withinSeeds: 20,
   apply(run) {
+    let deltas = 0
     run.atCleanUp(
-      override(Replicator.prototype, 'drained', () => {
+      override(Replicator.prototype, 'onDelta', (original) => {
+        return function (this: Replicator, peer, tuple, bytes) {
+          if (++deltas % 10 !== 0) original.call(this, peer, tuple, bytes)
+        }
+      }),
+    )
+    run.atCleanUp(
+      override(Replicator.prototype, 'exchangeDigests', () => {
         return () => undefined
       }),
     )
   },
 }
 
-export const replicationMutants: readonly Mutant[] = [mergeAdds, gapSwallowed, vectorGoesBack, neverDrained]
+export const replicationMutants: readonly Mutant[] = [mergeAdds, gapSwallowed, vectorGoesBack, noRepair]
