@@ -1,5 +1,5 @@
 import type { DiskProfile } from '../disk/store.js'
-import { drawFaultRates, drawFaults } from '../faults/draw-faults.js'
+import { drawFaultRates, drawFaults, NO_FAULTS } from '../faults/draw-faults.js'
 import type { Fault } from '../faults/fault.js'
 import { SeededRandom } from '../kernel/random.js'
 import type { NetworkProfile } from '../network/conditions.js'
@@ -49,6 +49,7 @@ export interface RunOptions {
   readonly snapshotEveryBytes: number
   /** Share of operations that are a batch of deposits on many items. */
   readonly batchShare: number
+  readonly batchItems: number
   readonly maxClockDrift: number
   readonly maxWallOffsetMs: number
   readonly faults: readonly Fault[]
@@ -57,11 +58,15 @@ export interface RunOptions {
 /** Most servers of one run; the overlay above 16 is exercised too, but rarely, since it costs. */
 const MAX_SERVERS = 20
 
+/** Under a flood of writes only links that stall are of interest: everything else would break them too soon. */
+const FLOOD_WEATHER = { ...NO_FAULTS, partition: 4, 'slow-link': 24 }
+
 export function drawRunOptions(seed: number, workload: string): RunOptions {
   const random = new SeededRandom(seed).fork('options')
-  const servers = drawServerCount(random.fork('servers'))
+  const flood = workload === 'flood'
+  const servers = flood ? 3 : drawServerCount(random.fork('servers'))
   const times = random.fork('times')
-  const safetyMs = times.integer(5_000, 30_000)
+  const safetyMs = flood ? 10_000 : times.integer(5_000, 30_000)
   const load = random.fork('load')
   const faultless = random.fork('weather').chance(0.04)
   return {
@@ -74,20 +79,26 @@ export function drawRunOptions(seed: number, workload: string): RunOptions {
     safetyMs,
     livenessMs: 60_000,
     core: drawCore(random.fork('core'), servers),
-    operationsPerSecond: workload === 'flood' ? 10 : load.pick([2, 10, 40]),
+    operationsPerSecond: flood ? 15 : load.pick([2, 10, 40]),
     ...drawPlaces(random.fork('worlds'), servers),
     items: load.pick([1, 2, 5, 40]),
     depositShare: load.pick([0.9, 0.6, 0.5]),
-    network: drawNetwork(random.fork('network')),
+    network: { ...drawNetwork(random.fork('network')), ...(flood && { bandwidthBytesPerUs: 1 }) },
     disk: drawDisk(random.fork('disk')),
     node: drawTimings(random.fork('node')),
     snapshotEveryBytes: random.fork('snapshots').pick([2_000, 20_000, 1_000_000]),
-    batchShare: workload === 'flood' ? 1 : random.fork('batches').pick([0, 0, 0, 0.01]),
+    batchItems: flood ? 1_000 : 300,
+    batchShare: flood ? 1 : random.fork('batches').pick([0, 0, 0, 0.01]),
     maxClockDrift: random.fork('drift').pick([0, 0.000_1, 0.01]),
     maxWallOffsetMs: random.fork('wall').pick([0, 100, 600_000]),
     faults: faultless
       ? []
-      : drawFaults(random.fork('faults'), servers, safetyMs, drawFaultRates(random.fork('rates'))),
+      : drawFaults(
+          random.fork('faults'),
+          servers,
+          safetyMs,
+          flood ? FLOOD_WEATHER : drawFaultRates(random.fork('rates')),
+        ),
   }
 }
 

@@ -17,8 +17,7 @@ const REFUSALS = new Set([
 ])
 /** Errors that may come instead of an acknowledgement; the operation stands. */
 const UNKNOWNS = new Set(['NOT_RUNNING', 'DISK_FULL', 'JOURNAL_FAILED', 'OVERLOADED', 'LEVEL_NOT_REACHED'])
-/** Items of one batch, and all items that batches touch. */
-const BATCH_ITEMS = 300
+/** All items that batches touch. */
 const BATCH_KINDS = 1_000
 const QUORUM_SHARE = 0.15
 const HUGE_SHARE = 0.02
@@ -45,7 +44,7 @@ function operate(run: Run, draw: SeededRandom): void {
     const place = draw.pick(run.places)
     if (!run.hosts(server.number, place)) return
     if (draw.chance(run.options.batchShare)) {
-      for (let kind = draw.integer(0, BATCH_KINDS - 1), done = 0; done < BATCH_ITEMS; done++, kind++) {
+      for (let kind = draw.integer(0, BATCH_KINDS - 1), done = 0; done < run.options.batchItems; done++, kind++) {
         const item = `sim:batch_${kind % BATCH_KINDS}`
         perform(run, server, node, { kind: 'deposit', ...place, item, amount: 1n }, draw)
       }
