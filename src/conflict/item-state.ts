@@ -1,3 +1,4 @@
+import type { OwnWrite } from '../crdt/own-writes.js'
 import type { Partition } from '../crdt/partition.js'
 import type { Quantity } from '../crdt/rights.js'
 import { Borrowing } from './borrowing.js'
@@ -8,6 +9,8 @@ export interface Waiting {
   readonly id: string
   readonly amount: Quantity
   readonly untilMs: number
+  /** Written in one batch with the withdrawal. */
+  readonly beside: OwnWrite | undefined
 }
 
 /** What is under way for one item beside its cells. Nothing in it must survive a crash. */

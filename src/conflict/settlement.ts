@@ -3,7 +3,12 @@ import { addQuantities, subtractQuantities } from '../crdt/column.js'
 import { MAX_BATCH_WRITES } from '../crdt/limits.js'
 import type { OwnWrite } from '../crdt/own-writes.js'
 import type { Partition } from '../crdt/partition.js'
-import { isUndecided, type ProvisionalState, type ProvisionalWithdrawal } from '../crdt/provisional.js'
+import {
+  isUndecided,
+  type ProvisionalState,
+  type ProvisionalWithdrawal,
+  provisionalFromValue,
+} from '../crdt/provisional.js'
 import { lesser, notNegative, type Quantity } from '../crdt/rights.js'
 import type { ReplicaId } from '../sync/identity.js'
 import { type BorrowAnswer, type BorrowAsk, type Effect, EffectQueue, type Shortage } from './effects.js'
@@ -59,24 +64,25 @@ export class Settlement {
   }
 
   /** Takes `amount` when the own rights cover it; otherwise nothing happens. Costs no more than a deposit. */
-  tryWithdraw(entry: number, amount: Quantity, nowMs: number): boolean {
+  tryWithdraw(entry: number, amount: Quantity, nowMs: number, beside?: OwnWrite): boolean {
     if (this.partition.own.rights(entry) < amount) return false
-    this.partition.own.withdraw(entry, amount)
+    if (beside) this.partition.own.batch([{ entry, withdrawn: amount }, beside])
+    else this.partition.own.withdraw(entry, amount)
     this.itemState(entry, nowMs).demand.add(amount, nowMs)
     return true
   }
 
   withdraw(request: WithdrawRequest, nowMs: number): WithdrawOutcome {
-    const { amount, id, mode, untilMs, storage, item } = request
+    const { amount, id, mode, untilMs, storage, item, beside } = request
     const entry = this.index.itemEntry(request)
-    if (this.tryWithdraw(entry, amount, nowMs)) return { type: 'backed' }
+    if (this.tryWithdraw(entry, amount, nowMs, beside)) return { type: 'backed' }
     const visible = this.visible(entry)
     if (visible < amount) return { type: 'insufficient-quantity', visible }
     const state = this.itemState(entry, nowMs)
     state.demand.add(amount, nowMs)
     if (mode === 'backed') {
       if (this.waitingCount >= MAX_WAITING) return { type: 'overloaded' }
-      state.waiting.push({ id, amount, untilMs })
+      state.waiting.push({ id, amount, untilMs, beside })
       this.waited.add(entry)
       this.waitingCount += 1
       this.evaluate(entry, nowMs)
@@ -84,7 +90,8 @@ export class Settlement {
     }
     const replica = this.partition.ownReplica.replica
     const withdrawal = { id, replica, storage, item, amount, madeAtMs: nowMs, state: 'open' } as const
-    this.partition.own.batch([{ entry, withdrawn: amount }, this.index.write(withdrawal, nowMs)])
+    const writes = [{ entry, withdrawn: amount }, this.index.write(withdrawal, nowMs)]
+    this.partition.own.batch(beside ? [...writes, beside] : writes)
     this.evaluate(entry, nowMs)
     return { type: 'provisional', withdrawal }
   }
@@ -149,6 +156,19 @@ export class Settlement {
   setReachable(replicas: ReadonlySet<ReplicaId>): void {
     this.reachable = replicas
     for (const entry of this.index.items()) this.dirty.add(entry)
+  }
+
+  /** A provisional withdrawal as its cell says, whoever made it; undefined when there is none of that id. */
+  withdrawal(storage: string, id: string): ProvisionalWithdrawal | undefined {
+    const { table, own } = this.partition
+    const entry = table.findNamespace(CellKind.provisional, storage)?.entries.get(id)
+    if (entry === undefined) return undefined
+    const [cell] = table.cellsOf(entry)
+    const value = own.pendingObject(entry) ?? (cell === undefined ? undefined : table.objectValue(cell))
+    if (!value) return undefined
+    const replica =
+      cell === undefined ? this.partition.ownReplica.replica : this.partition.replicaAt(table.replicaOf(cell))
+    return provisionalFromValue(value, { id, replica, storage })
   }
 
   /** Own withdrawals that wait for a person. */
@@ -268,9 +288,10 @@ export class Settlement {
   private makeWaiting(entry: number): void {
     const waiting = this.items.get(entry)?.waiting
     while (waiting && waiting.length > 0 && this.partition.own.rights(entry) >= waiting[0]!.amount) {
-      const { id, amount } = waiting.shift()!
+      const { id, amount, beside } = waiting.shift()!
       this.waitingCount -= 1
-      this.partition.own.withdraw(entry, amount)
+      if (beside) this.partition.own.batch([{ entry, withdrawn: amount }, beside])
+      else this.partition.own.withdraw(entry, amount)
       this.effects.add({ type: 'withdrawn', id })
     }
   }

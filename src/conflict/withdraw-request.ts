@@ -1,3 +1,4 @@
+import type { OwnWrite } from '../crdt/own-writes.js'
 import type { ProvisionalWithdrawal } from '../crdt/provisional.js'
 import type { Quantity } from '../crdt/rights.js'
 import type { ItemPlace } from './effects.js'
@@ -9,6 +10,8 @@ export interface WithdrawRequest extends ItemPlace {
   readonly mode: 'optimistic' | 'backed'
   /** A `backed` one waits for rights until then. */
   readonly untilMs: number
+  /** Written in one batch with the withdrawal, whenever that is made. */
+  readonly beside?: OwnWrite
 }
 
 export type WithdrawOutcome =

@@ -59,6 +59,8 @@ export interface MeshNodeOptions {
   readonly raft?: RaftConfigOptions
   /** Decides which of two conflicting provisional withdrawals stands; default: the lower id. */
   readonly resolver?: ConflictResolver
+  /** How long operation ids are remembered; default 24 hours. */
+  readonly operationRetentionMs?: number
   /** Compress large frames; default true. */
   readonly compression?: boolean
   /** Gets what the node logs; default silent. A pino logger fits. */
@@ -100,6 +102,7 @@ export interface NodeConfig {
   readonly recoverRaft: 'accept-data-loss' | undefined
   readonly raft: Required<RaftConfigOptions>
   readonly resolver: ConflictResolver
+  readonly operationRetentionMs: number
   readonly compression: boolean
   readonly logger: Logger
 }
@@ -149,6 +152,7 @@ const schema = v.strictObject({
     v.custom<ConflictResolver>((value) => typeof value === 'object' && value !== null && 'resolve' in value),
     lowerIdResolver,
   ),
+  operationRetentionMs: v.optional(milliseconds(1_000), MAX_INTERVAL_MS),
   compression: v.optional(v.boolean(), true),
   logger: v.optional(
     v.custom<Logger>((value) => typeof value === 'object' && value !== null),

@@ -107,7 +107,14 @@ export class MeshNode implements AsyncDisposable {
     const key = `${name}\n${id}`
     let storage = this.storages.get(key)
     if (!storage) {
-      storage = new Storage(id, world, partition, this.core, this.core.withdrawals(partition))
+      storage = new Storage(
+        id,
+        world,
+        partition,
+        this.core,
+        this.core.withdrawals(partition),
+        this.core.operations(partition),
+      )
       this.storages.set(key, storage)
     }
     return storage

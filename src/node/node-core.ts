@@ -27,6 +27,7 @@ import { GossipDriver } from './gossip-driver.js'
 import { LevelWaiters, type ReachOptions } from './levels.js'
 import { type MemberCard, MemberDirectory, memberToValue } from './members.js'
 import { NodeEmitter, type NodeEvents } from './node-events.js'
+import { OperationLog } from './operation-log.js'
 import { SHARED_PARTITION, worldOfPartition } from './partitions.js'
 import { Publications } from './publications.js'
 import { Rejoin } from './rejoin.js'
@@ -70,6 +71,8 @@ export class NodeCore implements StorageHost, DurableStateOwner {
   private targetsDue: Timer | undefined
   private reachableDue: Timer | undefined
   private changingIncarnation = false
+  private isVerified = false
+  private strongStarted = false
   private stopping: Promise<void> | undefined
 
   private constructor(
@@ -116,9 +119,9 @@ export class NodeCore implements StorageHost, DurableStateOwner {
       graceMs: config.rejoinGraceMs,
       otherServers: () => this.knownServers().filter((server) => server !== config.serverId),
       hasPeers: config.peers.length > 0,
-      // While the incarnation changes, writes must not be numbered as the old one any more (invariant I1).
       onVerified: () => {
-        if (!this.changingIncarnation) this.verified()
+        this.isVerified = true
+        this.beginWriting()
       },
       onReady: () => {
         this.readiness.reach(undefined)
@@ -412,7 +415,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
         this.gossip.membership.changeIncarnation(after, starts)
         this.writeMemberCard(false)
         this.rejoin.verify()
-        this.durables.committer.openNumbering()
+        this.beginWriting()
         this.strong.changeIncarnation(after)
         for (const withdrawals of this.withdrawalsOf.values()) withdrawals.changeIncarnation()
         this.emitter.emit('incarnation', { replica: after, before: replica })
@@ -424,10 +427,16 @@ export class NodeCore implements StorageHost, DurableStateOwner {
     )
   }
 
-  /** No write of this replica is missing here: it may number new ones, and vote. */
-  private verified(): void {
+  /**
+   * Once no write of this replica is missing here it may number new ones, and vote. While the incarnation changes
+   * nothing may be numbered as the old one (invariant I1), whatever the peers say meanwhile.
+   */
+  private beginWriting(): void {
+    if (!this.isVerified || this.changingIncarnation) return
     const { durables, config } = this
     durables.committer.openNumbering()
+    if (this.strongStarted) return
+    this.strongStarted = true
     const entry = config.found ? 'found' : config.recoverRaft ? 'recover' : 'rejoin'
     this.strong.start(durables.incarnation.replica, entry)
     this.registry.start()
@@ -439,6 +448,14 @@ export class NodeCore implements StorageHost, DurableStateOwner {
 
   withdrawalId(): string {
     return withdrawalId(this.environment)
+  }
+
+  operations(partition: Partition): OperationLog {
+    return new OperationLog(partition, this.environment.clock, this.config.operationRetentionMs)
+  }
+
+  changedHere(partition: Partition, entry: number): void {
+    this.onEntryChanged(partition, entry)
   }
 
   withdrawals(partition: Partition): Withdrawals {

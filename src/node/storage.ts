@@ -1,14 +1,17 @@
 import { CellKind } from '../crdt/cell.js'
 import type { Namespace } from '../crdt/cell-table.js'
+import type { OwnWrite } from '../crdt/own-writes.js'
 import type { Partition } from '../crdt/partition.js'
 import { checkAmount } from '../sync/checks.js'
-import { InsufficientQuantityError, InvalidArgumentError } from '../sync/errors.js'
+import { ConflictError, InsufficientQuantityError, InvalidArgumentError } from '../sync/errors.js'
 import { canonicalItemKey, type ItemKey } from '../sync/item-key.js'
+import { type BatchWrite, batchContent, prepareBatch } from './batch.js'
 import { ChangeStream } from './change-stream.js'
+import type { OperationLog } from './operation-log.js'
 import { Receipt, type ReceiptHost } from './receipt.js'
 import { Withdrawal } from './withdrawal.js'
 import type { Withdrawals } from './withdrawals.js'
-import type { WriteGroup } from './write-group.js'
+import { WriteGroup } from './write-group.js'
 
 /** The visible quantity of an item after something has changed it, here or elsewhere. */
 export interface QuantityChange {
@@ -30,6 +33,13 @@ export interface StorageHost extends ReceiptHost {
   groupOf(partition: Partition): WriteGroup
   /** A new id, later than all before. */
   withdrawalId(): string
+  /** An entry of any storage has been written here. */
+  changedHere(partition: Partition, entry: number): void
+}
+
+export interface DepositOptions {
+  /** Names the operation: a retry with the same id takes effect once, also after a restart of this server. */
+  readonly operationId?: string
 }
 
 export interface WithdrawOptions {
@@ -40,6 +50,8 @@ export interface WithdrawOptions {
   readonly signal?: AbortSignal
   /** Only tells what would happen. */
   readonly simulate?: boolean
+  /** As for `deposit`. */
+  readonly operationId?: string
 }
 
 const DEFAULT_BACKED_TIMEOUT_MS = 5_000
@@ -50,21 +62,30 @@ function checkWithdrawOptions(options: WithdrawOptions) {
     timeoutMs = DEFAULT_BACKED_TIMEOUT_MS,
     signal,
     simulate = false,
-    ...unknown
+    operationId,
   } = options
-  const [name] = Object.keys(unknown)
-  if (name !== undefined) throw new InvalidArgumentError(`withdraw: unknown option ${name}`)
+  requireOptions(options, ['mode', 'timeoutMs', 'signal', 'simulate', 'operationId'], 'withdraw')
   if (mode !== 'optimistic' && mode !== 'backed')
     throw new InvalidArgumentError(`withdraw: no mode ${String(mode)}`)
   if (!(Number.isFinite(timeoutMs) && timeoutMs >= 0))
     throw new InvalidArgumentError('withdraw: timeoutMs of 0 or more')
-  return { mode, timeoutMs, signal, simulate }
+  return { mode, timeoutMs, signal, simulate, operationId }
+}
+
+function requireOptions(options: object, known: readonly string[], call: string): void {
+  if (typeof options !== 'object' || options === null)
+    throw new InvalidArgumentError(`${call}: options expected`)
+  for (const name of Object.keys(options)) {
+    if (!known.includes(name)) throw new InvalidArgumentError(`${call}: unknown option ${name}`)
+  }
 }
 
 /** A named collection of items, shared by all servers that host its partition. */
 export class Storage {
   private readonly namespace: Namespace
   private readonly streams = new Set<ChangeStream<number, QuantityChange>>()
+  /** Operation ids of backed withdrawals that wait for rights. */
+  private readonly underWay = new Set<string>()
 
   /** @internal */
   constructor(
@@ -74,19 +95,39 @@ export class Storage {
     private readonly partition: Partition,
     private readonly host: StorageHost,
     private readonly withdrawals: Withdrawals,
+    private readonly operations: OperationLog,
   ) {
     this.namespace = partition.table.namespace(CellKind.counter, id)
   }
 
   /**
-   * Adds items. Always succeeds here and at once; other servers see it when it is durable here.
-   * @throws InvalidArgumentError (nothing changed); NotRunningError; DiskFullError or JournalFailedError
+   * Adds items. Always succeeds here and at once; other servers see it when it is durable here. With an
+   * `operationId`, a second call with the same id changes nothing and gives a receipt of the first.
+   * @throws InvalidArgumentError (nothing changed); NotRunningError; DiskFullError or JournalFailedError;
+   * ConflictError when the operation id was used for something else
    */
-  deposit(item: string | ItemKey, amount: number | bigint): Receipt {
+  deposit(item: string | ItemKey, amount: number | bigint, options?: DepositOptions): Receipt {
     const quantity = checkAmount(amount)
     this.host.requireWritable()
+    if (options) return this.depositOnce(item, quantity, options)
     const entry = this.entry(item)
     this.partition.own.deposit(entry, quantity)
+    return this.written(entry, quantity)
+  }
+
+  private depositOnce(item: string | ItemKey, quantity: number | bigint, options: DepositOptions): Receipt {
+    requireOptions(options, ['operationId'], 'deposit')
+    const { operationId } = options
+    const key = this.key(item)
+    const content = `deposit ${quantity} ${key}`
+    const known = operationId !== undefined && this.operations.find(this.id, operationId, content)
+    if (known) return new Receipt(this.host, this.groupOfKnown(known.isPending), quantity)
+    const entry = this.entry(key)
+    if (operationId === undefined) this.partition.own.deposit(entry, quantity)
+    else {
+      const record = this.operations.write(this.id, operationId, content, '')
+      this.partition.own.batch([{ entry, deposited: quantity }, record])
+    }
     return this.written(entry, quantity)
   }
 
@@ -109,9 +150,11 @@ export class Storage {
    * 'optimistic' (default): it succeeds at once as provisional, and settles when the missing rights have been
    * borrowed: `settled` tells whether it was confirmed or compensated.
    * 'backed': the rights are borrowed first, for up to `timeoutMs` (default 5,000).
+   * With an `operationId`, a second call with the same id gives the first one's withdrawal.
    *
    * Rejects, with nothing changed: InvalidArgumentError; InsufficientQuantityError when fewer are visible here;
-   * InsufficientRightsError (mode 'backed'); OverloadedError; NotRunningError; DiskFullError, JournalFailedError.
+   * InsufficientRightsError (mode 'backed'); ConflictError; OverloadedError; NotRunningError; DiskFullError,
+   * JournalFailedError.
    */
   async withdraw(
     item: string | ItemKey,
@@ -119,20 +162,31 @@ export class Storage {
     options: WithdrawOptions = {},
   ): Promise<Withdrawal> {
     const quantity = checkAmount(amount)
-    const { mode, timeoutMs, signal, simulate } = checkWithdrawOptions(options)
+    const { mode, timeoutMs, signal, simulate, operationId } = checkWithdrawOptions(options)
     this.host.requireWritable()
     const key = this.key(item)
     if (simulate) return this.simulate(key, quantity)
-    const place = { storage: this.id, item: key }
-    const entry = this.namespace.entries.get(key)
-    if (entry === undefined) throw new InsufficientQuantityError(BigInt(quantity), 0n, key)
-    if (mode === 'optimistic') return this.withdrawNow(key, quantity)
-    const taken = this.tryWithdraw(key, quantity)
-    if (taken) return taken
+    const content = `withdraw ${quantity} ${key}`
+    const known = operationId !== undefined && this.operations.find(this.id, operationId, content)
+    if (known) {
+      const made = this.withdrawals.recall(this.id, known.withdrawalId)
+      return new Withdrawal(this.host, this.groupOfKnown(known.isPending), quantity, made)
+    }
     const id = this.host.withdrawalId()
-    const made = await this.withdrawals.withdrawBacked(place, quantity, id, { timeoutMs, signal })
-    if (this.streams.size > 0) this.changed(entry)
-    return new Withdrawal(this.host, made.group, quantity, made)
+    const beside =
+      operationId === undefined ? undefined : this.operations.write(this.id, operationId, content, id)
+    if (mode === 'optimistic') return this.withdrawAtOnce(key, quantity, id, beside)
+    if (operationId !== undefined) this.requireNotUnderWay(operationId)
+    const entry = this.knownEntry(key, quantity)
+    if (operationId !== undefined) this.underWay.add(operationId)
+    try {
+      const place = { storage: this.id, item: key }
+      const made = await this.withdrawals.withdrawBacked(place, quantity, id, { timeoutMs, signal, beside })
+      if (this.streams.size > 0) this.changed(entry)
+      return new Withdrawal(this.host, made.group, quantity, made)
+    } finally {
+      if (operationId !== undefined) this.underWay.delete(operationId)
+    }
   }
 
   /**
@@ -142,13 +196,60 @@ export class Storage {
   withdrawNow(item: string | ItemKey, amount: number | bigint): Withdrawal {
     const taken = this.tryWithdraw(item, amount)
     if (taken) return taken
-    const key = this.key(item)
-    const entry = this.namespace.entries.get(key)
-    if (entry === undefined) throw new InsufficientQuantityError(BigInt(amount), 0n, key)
-    const place = { storage: this.id, item: key }
-    const made = this.withdrawals.withdrawOptimistic(place, amount, this.host.withdrawalId())
+    return this.withdrawAtOnce(this.key(item), amount, this.host.withdrawalId(), undefined)
+  }
+
+  /**
+   * Several deposits and withdrawals, in this storage and others of its partition, all or none: they are one
+   * write, here, on disk and on every other server. All withdrawals must be within this server's rights; call
+   * `withdraw` with mode 'backed' first, or try again, when they are not.
+   * @throws InvalidArgumentError, InsufficientRightsError (nothing changed), ConflictError, NotRunningError,
+   * DiskFullError, JournalFailedError
+   */
+  batch(writes: readonly BatchWrite[], options: DepositOptions = {}): Receipt {
+    requireOptions(options, ['operationId'], 'batch')
+    this.host.requireWritable()
+    const { operationId } = options
+    const content = operationId === undefined ? '' : batchContent(this.id, writes)
+    const known = operationId !== undefined && this.operations.find(this.id, operationId, content)
+    if (known) return new Receipt(this.host, this.groupOfKnown(known.isPending), 0)
+    const prepared = prepareBatch(this.partition, this.id, writes)
+    const record = operationId === undefined ? [] : [this.operations.write(this.id, operationId, content, '')]
+    this.partition.own.batch([...prepared, ...record])
+    for (const { entry } of prepared) this.host.changedHere(this.partition, entry)
+    return new Receipt(this.host, this.host.groupOf(this.partition), 0)
+  }
+
+  private withdrawAtOnce(
+    key: string,
+    quantity: number | bigint,
+    id: string,
+    beside: OwnWrite | undefined,
+  ): Withdrawal {
+    const entry = this.knownEntry(key, quantity)
+    const made = this.withdrawals.withdrawOptimistic({ storage: this.id, item: key }, quantity, id, beside)
     if (this.streams.size > 0) this.changed(entry)
-    return new Withdrawal(this.host, made.group, amount, made)
+    return new Withdrawal(this.host, made.group, quantity, made)
+  }
+
+  private knownEntry(key: string, quantity: number | bigint): number {
+    const entry = this.namespace.entries.get(key)
+    if (entry === undefined) throw new InsufficientQuantityError(BigInt(quantity), 0n, key)
+    return entry
+  }
+
+  private requireNotUnderWay(operationId: string): void {
+    if (this.underWay.has(operationId)) throw new ConflictError(`operation ${operationId} is still under way`)
+  }
+
+  /** The group commit of something that was written before: under way, or long durable. */
+  private groupOfKnown(isPending: boolean): WriteGroup {
+    if (isPending) return this.host.groupOf(this.partition)
+    const { replica, known } = this.partition.ownReplica
+    const group = new WriteGroup()
+    group.durable.reach(undefined)
+    group.numbered.reach({ partition: this.partition.name, replica, number: known })
+    return group
   }
 
   private simulate(key: string, quantity: number | bigint): Withdrawal {

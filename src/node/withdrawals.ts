@@ -1,6 +1,7 @@
 import type { Effect, ItemPlace } from '../conflict/effects.js'
 import type { ConflictResolver } from '../conflict/resolver.js'
 import { Settlement, type WithdrawRequest } from '../conflict/settlement.js'
+import type { OwnWrite } from '../crdt/own-writes.js'
 import type { Partition } from '../crdt/partition.js'
 import type { ProvisionalWithdrawal } from '../crdt/provisional.js'
 import type { Quantity } from '../crdt/rights.js'
@@ -8,6 +9,7 @@ import type { Environment, Timer } from '../environment/environment.js'
 import { uuidV7 } from '../environment/uuid.js'
 import {
   AbortedError,
+  ConflictError,
   InsufficientQuantityError,
   InsufficientRightsError,
   NotRunningError,
@@ -48,6 +50,7 @@ export interface WithdrawalsOptions {
 export interface BackedOptions {
   readonly timeoutMs: number
   readonly signal: AbortSignal | undefined
+  readonly beside: OwnWrite | undefined
 }
 
 /** Between two looks at timeouts, repeated requests and reserves. */
@@ -110,13 +113,39 @@ export class Withdrawals {
     this.runSoon()
   }
 
-  tryWithdraw(entry: number, amount: Quantity): boolean {
-    return this.settlement.tryWithdraw(entry, amount, this.nowMs())
+  tryWithdraw(entry: number, amount: Quantity, beside?: OwnWrite): boolean {
+    return this.settlement.tryWithdraw(entry, amount, this.nowMs(), beside)
+  }
+
+  /** How an own withdrawal that was made before stands; 'backed' when it never was provisional. */
+  recall(storage: string, id: string): Pick<MadeWithdrawal, 'id' | 'kind' | 'settled'> {
+    const known = this.settlement.withdrawal(storage, id)
+    if (!known) return { id, kind: 'backed', settled: reached('confirmed') }
+    const { state } = known
+    const kind = 'provisional'
+    if (state === 'confirmed' || state === 'kept') return { id, kind, settled: reached(state) }
+    if (state === 'compensated' || state === 'acknowledged')
+      return { id, kind, settled: reached('compensated') }
+    const settled = this.milestones.get(id) ?? new Milestone<Settled>()
+    if (known.replica === this.self) this.milestones.set(id, settled)
+    else
+      settled.fail(
+        new ConflictError(`made by ${serverOfReplica(known.replica)}, which will tell how it ends`),
+        true,
+      )
+    return { id, kind, settled }
   }
 
   /** @throws InsufficientQuantityError */
-  withdrawOptimistic(place: ItemPlace, amount: Quantity, id: string): MadeWithdrawal {
-    const made = this.begin({ ...place, amount, id, mode: 'optimistic', untilMs: 0 })
+  withdrawOptimistic(place: ItemPlace, amount: Quantity, id: string, beside?: OwnWrite): MadeWithdrawal {
+    const made = this.begin({
+      ...place,
+      amount,
+      id,
+      mode: 'optimistic',
+      untilMs: 0,
+      ...(beside && { beside }),
+    })
     if (made === 'waiting') throw new OverloadedError('an optimistic withdrawal never waits')
     return made
   }
@@ -134,7 +163,8 @@ export class Withdrawals {
     return new Promise((resolve, reject) => {
       this.waiters.set(id, { resolve, reject, place, amount })
       try {
-        const made = this.begin({ ...place, amount, id, mode: 'backed', untilMs })
+        const { beside } = options
+        const made = this.begin({ ...place, amount, id, mode: 'backed', untilMs, ...(beside && { beside }) })
         if (made !== 'waiting') this.settleWaiter(id, (waiter) => waiter.resolve(made))
       } catch (error) {
         this.settleWaiter(id, (waiter) => waiter.reject(error as Error))

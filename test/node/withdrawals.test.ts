@@ -117,3 +117,70 @@ t.test('many servers withdraw one item at once: nothing is taken twice', async (
   for (const node of nodes) t.equal(vaultOf(node).quantity(DIAMOND), 300n - taken)
   t.ok(taken <= 300n)
 })
+
+t.test('an operation id takes effect once, also across a restart', async (t) => {
+  const mesh = new TestMesh()
+  t.teardown(() => mesh.close())
+  let a = await mesh.start('a')
+  const first = vaultOf(a).deposit(DIAMOND, 10, { operationId: 'op-1' })
+  vaultOf(a).deposit(DIAMOND, 10, { operationId: 'op-1' })
+  await first.durable
+  await vaultOf(a).deposit(DIAMOND, 10, { operationId: 'op-1' }).durable
+  t.equal(vaultOf(a).quantity(DIAMOND), 10n)
+  t.throws(() => vaultOf(a).deposit(DIAMOND, 11, { operationId: 'op-1' }), { code: 'CONFLICT' })
+  t.throws(() => vaultOf(a).deposit(DIAMOND, 1, { operationId: '' }), { code: 'INVALID_ARGUMENT' })
+  const taken = await vaultOf(a).withdraw(DIAMOND, 4, { operationId: 'op-2' })
+  await taken.durable
+  await a.stop()
+  a = await mesh.start('a')
+  vaultOf(a).deposit(DIAMOND, 10, { operationId: 'op-1' })
+  const again = await vaultOf(a).withdraw(DIAMOND, 4, { operationId: 'op-2' })
+  t.equal(again.kind, 'backed')
+  t.equal(await again.settled, 'confirmed')
+  t.equal(vaultOf(a).quantity(DIAMOND), 6n)
+})
+
+t.test('a provisional withdrawal is recalled by its operation id, with its outcome', async (t) => {
+  const mesh = new TestMesh()
+  t.teardown(() => mesh.close())
+  const [a, b] = await three(mesh)
+  await vaultOf(a).deposit(DIAMOND, 10).reached('STRONG')
+  const once = await vaultOf(b).withdraw(DIAMOND, 4, { operationId: 'op-3' })
+  const twice = await vaultOf(b).withdraw(DIAMOND, 4, { operationId: 'op-3' })
+  t.equal(once.kind, 'provisional')
+  t.equal(twice.id, once.id)
+  t.same(await Promise.all([once.settled, twice.settled]), ['confirmed', 'confirmed'])
+  t.equal(vaultOf(b).quantity(DIAMOND), 6n)
+})
+
+t.test('a batch happens whole or not at all, also across storages', async (t) => {
+  const mesh = new TestMesh()
+  t.teardown(() => mesh.close())
+  const [a, b] = await three(mesh)
+  const vault = vaultOf(a)
+  vault.deposit('minecraft:stick', 2)
+  vault.deposit(DIAMOND, 2)
+  const recipe = [
+    { item: DIAMOND, withdraw: 3 },
+    { item: 'minecraft:stick', withdraw: 2 },
+    { item: 'minecraft:diamond_pickaxe', deposit: 1, storage: 'products' },
+  ]
+  t.throws(() => vault.batch(recipe), InsufficientRightsError)
+  t.equal(vault.quantity(DIAMOND), 2n)
+  t.equal(vault.quantity('minecraft:stick'), 2n)
+  vault.deposit(DIAMOND, 1)
+  await vault.batch(recipe, { operationId: 'craft-1' }).durable
+  vault.batch(recipe, { operationId: 'craft-1' })
+  t.equal(vault.quantity(DIAMOND), 0n)
+  t.equal(a.storage('products').quantity('minecraft:diamond_pickaxe'), 1n)
+  await until(() => b.storage('products').quantity('minecraft:diamond_pickaxe') === 1n)
+  t.equal(vaultOf(b).quantity('minecraft:stick'), 0n, 'both halves arrive together')
+  for (const bad of [
+    [],
+    [{ item: DIAMOND }],
+    [{ item: DIAMOND, deposit: 1, withdraw: 1 }],
+    [{ item: DIAMOND, deposit: 0 }],
+  ]) {
+    t.throws(() => vault.batch(bad), { code: 'INVALID_ARGUMENT' })
+  }
+})
