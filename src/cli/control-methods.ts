@@ -1,12 +1,15 @@
 import * as v from 'valibot'
 import type { Scheduler } from '../environment/environment.js'
 import type { MeshNode } from '../node/mesh-node.js'
+import type { Receipt } from '../node/receipt.js'
 import type { Storage } from '../node/storage.js'
 import { CONSISTENCY_LEVELS } from '../sync/consistency.js'
-import { InvalidArgumentError } from '../sync/errors.js'
 import { describeMember, describeStatus } from './describe.js'
 import type { JsonValue } from './output.js'
+import { nothing, read, timeoutMs } from './params.js'
+import { strongMethods } from './strong-methods.js'
 import { watch } from './watch-stream.js'
+import { withdrawalMethods } from './withdrawal-methods.js'
 
 export type CallMethod = (params: unknown) => Promise<JsonValue>
 /** Resolves when there is nothing more to send. `send` resolves when the reader can take more. */
@@ -25,11 +28,9 @@ export interface ControlMethods {
 const ITEMS_A_TURN = 500
 /** Longest text of an amount that is parsed; the largest amount has 155 digits. */
 const MAX_AMOUNT_DIGITS = 160
-export const MAX_LEVEL_TIMEOUT_MS = 60_000
 
-const nothing = v.strictObject({})
 const place = { storage: v.string(), world: v.optional(v.string()) }
-const change = v.strictObject({
+const change = {
   ...place,
   item: v.string(),
   amount: v.pipe(
@@ -38,10 +39,12 @@ const change = v.strictObject({
     v.regex(/^\d+$/, 'a whole number of items expected'),
   ),
   level: v.optional(v.picklist(CONSISTENCY_LEVELS), 'LOCAL'),
-  timeout_ms: v.optional(
-    v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(MAX_LEVEL_TIMEOUT_MS)),
-    5_000,
-  ),
+  timeout_ms: timeoutMs,
+}
+const depositSchema = v.strictObject(change)
+const withdrawSchema = v.strictObject({
+  ...change,
+  mode: v.optional(v.picklist(['optimistic', 'backed']), 'optimistic'),
 })
 
 /** What a running node can be asked through its control socket. */
@@ -50,10 +53,6 @@ export function controlMethods(node: MeshNode, scheduler: Scheduler): ControlMet
     read(nothing, params)
     return describeStatus(node.status())
   }
-  const change =
-    (kind: 'deposit' | 'withdraw'): CallMethod =>
-    (params) =>
-      changeQuantity(node, kind, params)
   const members: StreamMethod = async (params, send, signal) => {
     read(nothing, params)
     for (const member of node.members()) {
@@ -61,9 +60,19 @@ export function controlMethods(node: MeshNode, scheduler: Scheduler): ControlMet
       await send(describeMember(member))
     }
   }
+  const strong = strongMethods(node, scheduler)
+  const withdrawals = withdrawalMethods(node)
   return {
-    calls: { status, deposit: change('deposit'), withdraw: change('withdraw') },
+    calls: {
+      status,
+      deposit: (params) => deposit(node, params),
+      withdraw: (params) => withdraw(node, params),
+      ...strong.calls,
+      ...withdrawals.calls,
+    },
     streams: {
+      ...strong.streams,
+      ...withdrawals.streams,
       members,
       storages: (params, send, signal) => listStorages(node, scheduler, params, send, signal),
       storage: (params, send, signal) => showStorage(node, scheduler, params, send, signal),
@@ -79,19 +88,30 @@ export function controlMethods(node: MeshNode, scheduler: Scheduler): ControlMet
   }
 }
 
-async function changeQuantity(
-  node: MeshNode,
-  kind: 'deposit' | 'withdraw',
-  params: unknown,
-): Promise<JsonValue> {
-  const { storage: id, world, item, amount, level, timeout_ms: timeoutMs } = read(change, params)
-  const storage = openStorage(node, id, world)
-  const receipt =
-    kind === 'deposit' ? storage.deposit(item, BigInt(amount)) : await storage.withdraw(item, BigInt(amount))
+async function deposit(node: MeshNode, params: unknown): Promise<JsonValue> {
+  const asked = read(depositSchema, params)
+  const storage = openStorage(node, asked.storage, asked.world)
+  return reached(storage, storage.deposit(asked.item, BigInt(asked.amount)), asked)
+}
+
+async function withdraw(node: MeshNode, params: unknown): Promise<JsonValue> {
+  const { mode, ...asked } = read(withdrawSchema, params)
+  const storage = openStorage(node, asked.storage, asked.world)
+  const options = mode === 'backed' ? { mode, timeoutMs: asked.timeout_ms } : { mode }
+  const taken = await storage.withdraw(asked.item, BigInt(asked.amount), options)
+  return { ...(await reached(storage, taken, asked)), kind: taken.kind, withdrawal_id: taken.id ?? null }
+}
+
+/** Waits for the level that was asked for, and tells what there is now. */
+async function reached(
+  storage: Storage,
+  receipt: Receipt,
+  { item, level, world, timeout_ms: timeoutMs }: v.InferOutput<typeof depositSchema>,
+) {
   if (level === 'LOCAL' || level === 'EVENTUAL') await receipt.durable
   else await receipt.reached(level, { timeoutMs })
   const quantity = storage.quantity(item).toString()
-  return { storage: id, world: world ?? null, item, amount: receipt.amount.toString(), quantity, level }
+  return { storage: storage.id, world: world ?? null, item, amount: receipt.amount.toString(), quantity, level }
 }
 
 async function listStorages(
@@ -138,14 +158,4 @@ async function* inTurns<T>(values: Iterable<T>, scheduler: Scheduler): AsyncGene
     if (++count % ITEMS_A_TURN === 0) await new Promise<void>((resolve) => scheduler.soon(resolve))
     yield value
   }
-}
-
-/** @throws InvalidArgumentError naming the parameter */
-function read<const Schema extends v.GenericSchema>(schema: Schema, params: unknown): v.InferOutput<Schema> {
-  const result = v.safeParse(schema, params)
-  if (result.success) return result.output
-  const [issue] = result.issues
-  throw new InvalidArgumentError(
-    `${issue.path?.map(({ key }) => String(key)).join('.') ?? 'params'}: ${issue.message}`,
-  )
 }

@@ -21,7 +21,13 @@ export const MAX_REPLY_BYTES = 256 * 1024
 const requestSchema = v.strictObject({
   id: v.pipe(v.number(), v.safeInteger(), v.minValue(0)),
   method: v.pipe(v.string(), v.maxLength(64)),
-  params: v.optional(v.record(v.string(), v.unknown()), {}),
+  params: v.optional(
+    v.pipe(
+      v.custom<object>((value) => !Array.isArray(value), 'an object expected'),
+      v.record(v.string(), v.unknown()),
+    ),
+    {},
+  ),
 })
 
 export type Request = v.InferOutput<typeof requestSchema>

@@ -59,7 +59,7 @@ class ControlConnection {
     try {
       const request = parseRequest(line)
       id = request.id
-      const stream = this.methods.streams[request.method]
+      const stream = own(this.methods.streams, request.method)
       if (stream) this.open(request, stream)
       else await this.send(id, encodeResult(id, await this.call(request)))
     } catch (error) {
@@ -72,7 +72,7 @@ class ControlConnection {
       this.streams.get(Number(params.id))?.abort()
       return {}
     }
-    const call = this.methods.calls[method]
+    const call = own(this.methods.calls, method)
     if (!call) throw new UnknownMethodError(`this node knows no control method ${JSON.stringify(method)}`)
     return call(params)
   }
@@ -104,4 +104,9 @@ class ControlConnection {
   private endStreams(): void {
     for (const abort of this.streams.values()) abort.abort()
   }
+}
+
+/** Not what every object inherits: `toString` is no method. */
+function own<T>(methods: Readonly<Record<string, T>>, name: string): T | undefined {
+  return Object.hasOwn(methods, name) ? methods[name] : undefined
 }

@@ -1,4 +1,8 @@
-import type { MemberStatus, NodeStatus } from '../node/status.js'
+import type { MemberStatus, NodeStatus, RaftView } from '../node/status.js'
+import type { WithdrawalCase } from '../node/withdrawal.js'
+import type { Anchor } from '../registry/anchor.js'
+import type { Entity } from '../registry/entity.js'
+import type { Transfer } from '../registry/transfer.js'
 import type { SyncEvent } from '../sync/event.js'
 import type { JsonValue } from './output.js'
 
@@ -50,5 +54,57 @@ export function describeEvent(event: SyncEvent): JsonValue {
     origin: event.origin,
     timestamp_ms: event.timestampMs,
     payload_base64: Buffer.from(event.payload).toString('base64'),
+  }
+}
+
+export function describeRaft(view: RaftView): JsonValue {
+  return {
+    group_id: view.groupId,
+    epoch: view.epoch,
+    role: view.role,
+    term: view.term,
+    leader: view.leader ?? null,
+    commit_index: view.commitIndex,
+    applied_index: view.appliedIndex,
+    peers: view.peers.map(({ serverId, replica, voter, matchIndex, active }) => ({
+      server_id: serverId,
+      replica,
+      voter,
+      match_index: matchIndex ?? null,
+      active: active ?? null,
+    })),
+  }
+}
+
+export function describeAnchor(anchor: Anchor): JsonValue {
+  const { id, storage, world, position, metadata } = anchor
+  return { id, storage, world, position: { ...position }, metadata: { ...metadata }, ...describeEntity(anchor) }
+}
+
+export function describeTransfer(transfer: Transfer): JsonValue {
+  const { id, from, to, items, rate, enabled, metadata } = transfer
+  return { id, from, to, items, rate, enabled, metadata: { ...metadata }, ...describeEntity(transfer) }
+}
+
+function describeEntity({ version, createdBy, createdAtMs, updatedBy, updatedAtMs }: Entity) {
+  return {
+    version,
+    created_by: createdBy,
+    created_at_ms: createdAtMs,
+    updated_by: updatedBy,
+    updated_at_ms: updatedAtMs,
+  }
+}
+
+export function describeCase(withdrawal: WithdrawalCase): JsonValue {
+  const { id, serverId, storage, item, amount, madeAtMs, state } = withdrawal
+  return {
+    id,
+    server_id: serverId,
+    storage,
+    item,
+    amount: amount.toString(),
+    made_at_ms: madeAtMs,
+    state,
   }
 }

@@ -21,8 +21,9 @@ Exit codes:
   64  usage: a wrong option or argument; nothing was done
   69  no node runs there
   70  a defect in silo-mesh itself
-  75  try again: busy, still starting, disk full, a level not reached in time
-  77  refused: not enough items, already founded, permission denied, turned away by the mesh
+  75  try again: busy, still starting, disk full, a level not reached in time, no quorum; or the outcome is
+      unknown: look first, or repeat with the same --id
+  77  refused: not enough items, in use, not found, already founded, permission denied, turned away by the mesh
   78  configuration: the config file, the key file or the data directory is wrong`
 
 /** What of an error decides the exit code; also known of one that a running node reported. */
@@ -38,6 +39,8 @@ const CODES: Readonly<Record<string, number>> = {
   INVARIANT_VIOLATED: ExitCode.defect,
   DEFECT: ExitCode.defect,
   LEVEL_NOT_REACHED: ExitCode.tryAgain,
+  // By itself no reason to repeat: look first, or repeat with the same id.
+  OUTCOME_UNKNOWN: ExitCode.tryAgain,
   // Retryable, yet not by the clock: somebody must bring items first.
   INSUFFICIENT_QUANTITY: ExitCode.refused,
   CONFIG_INVALID: ExitCode.config,

@@ -1,10 +1,12 @@
+import type { MeshNodeOptions } from '../node/config.js'
 import { MeshNode } from '../node/mesh-node.js'
-import { LinkRefusedError, type RefusalReason, RefusedError } from '../sync/errors.js'
+import { ConfigError, LinkRefusedError, type RefusalReason, RefusedError } from '../sync/errors.js'
 import type { Logger } from '../sync/logger.js'
 import { CONFIG_NAME, type FileConfig, nodeOptions } from './config-file.js'
 import type { CommandContext } from './context.js'
 import { controlMethods } from './control-methods.js'
 import { serveControl } from './control-server.js'
+import { consumeFounding, founded, isToFound } from './founding.js'
 import { interruption } from './signals.js'
 
 export interface ForegroundOptions {
@@ -31,7 +33,11 @@ export async function runInForeground(context: CommandContext, options: Foregrou
   const { signal, release } = interruption()
   try {
     const path = `${dataDir}/${CONFIG_NAME}`
-    const node = await MeshNode.start({ ...nodeOptions(path, dataDir, config), environment, logger })
+    const node = await startNode(context, dataDir, {
+      ...nodeOptions(path, dataDir, config),
+      environment,
+      logger,
+    })
     try {
       const control = await serveControl(dataDir, controlMethods(node, environment.scheduler), logger)
       try {
@@ -48,6 +54,32 @@ export async function runInForeground(context: CommandContext, options: Foregrou
   } finally {
     release()
   }
+}
+
+/** The first start after `init` founds the strong group; whatever goes wrong meanwhile, no other one does. */
+async function startNode(
+  { environment: { disk } }: CommandContext,
+  dataDir: string,
+  options: MeshNodeOptions,
+): Promise<MeshNode> {
+  if (!(await isToFound(disk, dataDir))) return MeshNode.start(options)
+  let node: MeshNode
+  try {
+    node = await MeshNode.start({ ...options, found: true })
+  } catch (error) {
+    // A start before this one has founded it, and died before the mark was gone.
+    if (!(error instanceof ConfigError && error.message.startsWith('found:'))) throw error
+    node = await MeshNode.start(options)
+    await consumeFounding(disk, dataDir)
+    return node
+  }
+  founded(node)
+    .then(() => consumeFounding(disk, dataDir))
+    .then(
+      () => options.logger?.info({ groupId: node.raft()?.groupId }, 'founded the strong group'),
+      (error: unknown) => options.logger?.warn({ error }, 'the mark of the founding could not be removed'),
+    )
+  return node
 }
 
 /** Rejects when the mesh turns this server away before it is ready; otherwise never settles. */

@@ -14,6 +14,7 @@ import {
 } from '../config-file.js'
 import type { CommandContext } from '../context.js'
 import { homeOf } from '../data-directory.js'
+import { markFounding } from '../founding.js'
 import { printJson } from '../output.js'
 import { addDataDir, addJson, appended, type CommonOptions } from './common.js'
 
@@ -75,6 +76,7 @@ async function init(context: CommandContext, options: InitOptions): Promise<void
       `${Buffer.from(random.bytes(SECRET_BYTES)).toString('hex')}\n`,
     )
   }
+  await markFounding(disk, dataDir)
   // Last, since its being there says that all of it is.
   await saveConfig(disk, dataDir, config)
   report(context, options, dataDir)
@@ -114,7 +116,7 @@ function report(context: CommandContext, { cluster, server, json }: InitOptions,
   key     ${secretFile}  (the secret of the mesh: keep it, tell nobody)
 
 Next:
-  silo-mesh join --data-dir ${dataDir}      run this server
+  silo-mesh join --data-dir ${dataDir}      run this server; its first start founds the strong group
   silo-mesh invite --data-dir ${dataDir}    while it runs: a token for the next server
 `,
   )

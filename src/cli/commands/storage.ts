@@ -2,8 +2,8 @@ import { type Command, Option } from 'commander'
 import { CONSISTENCY_LEVELS, type ConsistencyLevel } from '../../sync/consistency.js'
 import { UsageError } from '../../sync/errors.js'
 import type { CommandContext } from '../context.js'
-import { MAX_LEVEL_TIMEOUT_MS } from '../control-methods.js'
 import { type JsonValue, printJson, printTable } from '../output.js'
+import { DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS } from '../params.js'
 import { addClientOptions, type CommonOptions, collect, wholeNumber, withClient } from './common.js'
 
 interface WorldOptions extends CommonOptions {
@@ -13,6 +13,8 @@ interface WorldOptions extends CommonOptions {
 interface ChangeOptions extends WorldOptions {
   readonly level: ConsistencyLevel
   readonly timeoutMs: number
+  /** Of withdrawals. */
+  readonly mode?: 'optimistic' | 'backed'
 }
 
 interface StorageJson {
@@ -25,6 +27,11 @@ interface StorageJson {
 interface ItemJson {
   readonly item: string
   readonly quantity: string
+}
+
+interface ChangeJson extends ItemJson {
+  readonly kind?: 'backed' | 'provisional'
+  readonly withdrawal_id?: string | null
 }
 
 export function addStorage(program: Command, context: CommandContext): void {
@@ -51,10 +58,17 @@ function addChange(storage: Command, kind: 'deposit' | 'withdraw', context: Comm
     )
     .option(
       '--timeout-ms <ms>',
-      'how long to wait for the level',
-      wholeNumber(1, MAX_LEVEL_TIMEOUT_MS),
-      5_000,
+      'how long to wait for the level, or for rights',
+      wholeNumber(1, MAX_TIMEOUT_MS),
+      DEFAULT_TIMEOUT_MS,
     )
+  if (kind === 'withdraw') {
+    command.addOption(
+      new Option('--mode <mode>', 'beyond the rights of this server: at once and provisional, or only when backed')
+        .choices(['optimistic', 'backed'])
+        .default('optimistic'),
+    )
+  }
   addWorld(addClientOptions(command)).addHelpText(
     'after',
     '\nLOCAL: durable on this server; QUORUM: on a majority; STRONG: on all. Exit code 75 for a level that was not\n' +
@@ -114,7 +128,7 @@ async function change(
   context: CommandContext,
   kind: 'deposit' | 'withdraw',
   { id, item, amount }: { id: string; item: string; amount: string },
-  { level, timeoutMs, world, ...options }: ChangeOptions,
+  { level, timeoutMs, world, mode, ...options }: ChangeOptions,
 ): Promise<void> {
   if (!/^\d+$/.test(amount)) throw new UsageError(`amount ${JSON.stringify(amount)}: a whole number expected`)
   const params = {
@@ -124,15 +138,22 @@ async function change(
     level,
     timeout_ms: timeoutMs,
     ...(world !== undefined && { world }),
+    ...(mode !== undefined && { mode }),
   }
-  const done = await withClient(context, options, (client) => client.call(kind, params, timeoutMs))
+  // Once for the rights, once for the level.
+  const done = await withClient(context, options, (client) => client.call(kind, params, 2 * timeoutMs))
   if (options.json) {
     printJson(context.stdout, done as JsonValue)
     return
   }
-  const { quantity } = done as ItemJson
+  const { quantity, kind: hold, withdrawal_id: withdrawalId } = done as ChangeJson
   const verb = kind === 'deposit' ? 'deposited' : 'withdrew'
   context.stdout.write(`${verb} ${amount} ${item}; ${id} now holds ${quantity}\n`)
+  if (hold === 'provisional')
+    context.stdout.write(
+      `provisional (${withdrawalId}): confirmed when the rights to it arrive; otherwise it is taken back, and ` +
+        '`silo-mesh compensation list` tells so\n',
+    )
 }
 
 function compare(left: string, right: string): number {

@@ -1,0 +1,201 @@
+import { readFile, writeFile } from 'node:fs/promises'
+import fc from 'fast-check'
+import t from 'tap'
+import { BLOCKS, ENTITIES, LOOT_DATA_SOURCE } from '../../../src/cli/demo/loot.js'
+import {
+  type LoggedOperation,
+  OperationLog,
+  type Outcome,
+  parseOperationLog,
+} from '../../../src/cli/demo/operation-log.js'
+import { OwnShare, type PlannedOperation, Players, QUARRY } from '../../../src/cli/demo/players.js'
+import { isGood, toJson } from '../../../src/cli/demo/report.js'
+import { itemKey, judge, type Quantities } from '../../../src/cli/demo/verdict.js'
+import { createRealEnvironment } from '../../../src/environment/real-environment.js'
+import { SeededRandom } from '../../../src/simulation/kernel/random.js'
+import { temporaryDirectory } from '../harness.js'
+
+function operation(
+  kind: LoggedOperation['kind'],
+  amount: number,
+  outcome: Outcome,
+  item = 'a:b',
+): LoggedOperation {
+  return { id: 1, kind, storage: 's', item, amount, outcome }
+}
+
+function quantities(amount: bigint, item = 'a:b'): Quantities {
+  return new Map(amount === 0n ? [] : [[itemKey('s', item), amount]])
+}
+
+const deposit = operation('deposit', 10, 'acknowledged')
+
+t.test('acknowledged operations are binding', async (t) => {
+  const logs = [[deposit, operation('withdraw', 4, 'acknowledged')], [operation('deposit', 1, 'refused')]]
+  t.match(judge(logs, [quantities(6n), quantities(6n)]), { lost: 0n, duplicated: 0n, wrong: [] })
+  t.match(judge(logs, [quantities(5n), quantities(5n)]), { lost: 1n, duplicated: 0n })
+  t.match(judge(logs, [quantities(7n), quantities(7n)]), { lost: 0n, duplicated: 1n })
+  t.match(
+    judge(logs, [quantities(6n), quantities(0n)]),
+    { lost: 6n, duplicated: 0n },
+    'one server that has less is enough',
+  )
+  t.match(judge(logs, [quantities(5n), quantities(9n)]), { lost: 1n, duplicated: 3n })
+  t.match(
+    judge([[]], [quantities(3n)]),
+    { duplicated: 3n, wrong: [/a:b: servers show 3, acknowledged 0/] },
+    'out of nothing',
+  )
+  t.match(judge([[deposit]], [quantities(0n)]), { lost: 10n }, 'vanished')
+})
+
+t.test('an unknown operation may have happened or not, and nothing in between', async (t) => {
+  const logs = [[deposit, operation('withdraw', 4, 'unknown'), operation('deposit', 100, 'unknown')]]
+  for (const possible of [10n, 6n, 110n, 106n])
+    t.match(judge(logs, [quantities(possible)]), { lost: 0n, duplicated: 0n })
+  t.match(judge(logs, [quantities(5n)]), { lost: 1n, duplicated: 0n })
+  t.match(judge(logs, [quantities(50n)]), { lost: 0n, duplicated: 40n })
+  t.match(judge(logs, [quantities(100n)]), { lost: 6n, duplicated: 0n })
+  t.match(judge(logs, [quantities(111n)]), { duplicated: 1n })
+  t.strictSame(judge(logs, [quantities(106n)]).unknown, { happened: 2, didNot: 0, unclear: 0 })
+  t.strictSame(judge(logs, [quantities(6n)]).unknown, { happened: 1, didNot: 1, unclear: 0 })
+  const equal = [[operation('deposit', 2, 'unknown'), operation('withdraw', 2, 'unknown')]]
+  t.strictSame(judge(equal, [quantities(0n)]).unknown, { happened: 0, didNot: 0, unclear: 2 }, 'both or none')
+})
+
+t.test('many unknown operations on one item are a range', async (t) => {
+  const logs = [[deposit, ...Array.from({ length: 40 }, () => operation('deposit', 2, 'unknown'))]]
+  t.match(judge(logs, [quantities(10n)]), { lost: 0n, duplicated: 0n })
+  t.match(judge(logs, [quantities(90n)]), { lost: 0n, duplicated: 0n })
+  t.match(judge(logs, [quantities(92n)]), { duplicated: 2n })
+  t.match(judge(logs, [quantities(9n)]), { lost: 1n })
+})
+
+t.test('what really happened is always in order, and any change of it beyond doubt is seen', async () => {
+  const entry = fc.record({
+    kind: fc.constantFrom<LoggedOperation['kind'][]>('deposit', 'withdraw'),
+    amount: fc.integer({ min: 1, max: 9 }),
+    outcome: fc.constantFrom<Outcome[]>('acknowledged', 'refused', 'unknown'),
+    happened: fc.boolean(),
+  })
+  fc.assert(
+    fc.property(fc.array(entry, { maxLength: 10 }), fc.integer({ min: 1, max: 500 }), (entries, change) => {
+      const log = entries.map(({ kind, amount, outcome }) => operation(kind, amount, outcome))
+      let truth = 1000n
+      for (const { kind, amount, outcome, happened } of entries) {
+        if (outcome === 'acknowledged' || (outcome === 'unknown' && happened))
+          truth += kind === 'deposit' ? BigInt(amount) : BigInt(-amount)
+      }
+      const logs = [[operation('deposit', 1000, 'acknowledged'), ...log]]
+      const honest = judge(logs, [quantities(truth)])
+      if (honest.lost !== 0n || honest.duplicated !== 0n) return false
+      if (entries.some(({ outcome }) => outcome === 'unknown')) return true
+      return (
+        judge(logs, [quantities(truth - BigInt(change))]).lost === BigInt(change) &&
+        judge(logs, [quantities(truth + BigInt(change))]).duplicated === BigInt(change)
+      )
+    }),
+  )
+})
+
+t.test(
+  'the log of operations tells acknowledged from unknown, also after a death in the middle of a line',
+  async (t) => {
+    const { disk } = createRealEnvironment()
+    const path = `${await temporaryDirectory(t)}/operations.log`
+    const log = await OperationLog.open(disk, path, 0)
+    const plan = { kind: 'deposit', storage: 'quarry', item: 'minecraft:stone', amount: 3 } as const
+    t.strictSame(await log.intend([plan, plan, plan]), [1, 2, 3])
+    await log.settle([{ id: 1 }, { id: 2, refusal: 'INSUFFICIENT_QUANTITY' }])
+    await log.close()
+    const whole = await readFile(path, 'utf8')
+    t.strictSame(
+      parseOperationLog(whole).map(({ outcome }) => outcome),
+      ['acknowledged', 'refused', 'unknown'],
+    )
+    t.match(parseOperationLog(whole)[0], plan)
+    for (let length = 0; length < whole.length; length++) {
+      const cut = parseOperationLog(whole.slice(0, length))
+      // Less may be known after a cut, but nothing that is not so.
+      for (const { id, outcome } of cut)
+        t.ok(outcome === 'unknown' || outcome === parseOperationLog(whole)[id - 1]!.outcome)
+      for (const { amount } of cut) t.equal(amount, 3)
+    }
+    await writeFile(path, `${whole}+ `)
+    const again = await OperationLog.open(disk, path, 3)
+    t.strictSame(await again.intend([plan]), [4])
+    await again.close()
+    t.equal(parseOperationLog(await readFile(path, 'utf8')).length, 4, 'the torn line swallows no other')
+  },
+)
+
+t.test('players are seeded, bring real drops and take only their own', async (t) => {
+  t.match(LOOT_DATA_SOURCE, /minecraft-data .*MIT/)
+  t.ok(BLOCKS.length > 800 && ENTITIES.length > 50)
+  const play = (seed: number) => {
+    const share = new OwnShare()
+    const players = new Players(new SeededRandom(seed), share, 20, 1)
+    const held = new Map<string, number>()
+    const all: PlannedOperation[] = []
+    for (let tick = 0; tick < 200; tick++) {
+      const operations = players.tick()
+      all.push(...operations)
+      for (const { kind, storage, item, amount } of operations) {
+        if (kind === 'deposit') continue
+        const left = (held.get(itemKey(storage, item)) ?? 0) - amount
+        if (left < 0) t.fail(`${item} was taken without having been brought`)
+        held.set(itemKey(storage, item), left)
+      }
+      // What was brought in this tick may be taken in the next one: it has been acknowledged by then.
+      for (const { kind, storage, item, amount } of operations) {
+        if (kind === 'withdraw') continue
+        share.add(storage, item, amount)
+        held.set(itemKey(storage, item), (held.get(itemKey(storage, item)) ?? 0) + amount)
+      }
+    }
+    return all
+  }
+  const operations = play(7)
+  t.ok(JSON.stringify(play(7)) === JSON.stringify(operations), 'the same seed, the same wishes')
+  t.ok(JSON.stringify(play(8)) !== JSON.stringify(operations), 'another seed, others')
+  t.ok(operations.every(({ amount }) => Number.isSafeInteger(amount) && amount > 0))
+  t.ok(operations.some(({ kind }) => kind === 'withdraw'))
+  t.ok(
+    operations.some(({ storage }) => storage === QUARRY) &&
+      operations.some(({ storage }) => storage !== QUARRY),
+  )
+})
+
+t.test(
+  'the last line of the demo has exactly the agreed fields, and its verdict needs all of them',
+  async (t) => {
+    const base = {
+      servers: [{ id: 'a', restarts: 0, log: [deposit], quantities: quantities(10n) }],
+      counts: { kills: 1, cuts: 1 },
+      convergence: { converged: true, convergenceMs: 5, finals: [quantities(10n)] },
+      verdict: judge([[deposit]], [quantities(10n)]),
+      seconds: 1.5,
+    }
+    t.strictSame(toJson(base), {
+      servers: 1,
+      operations: 1,
+      acknowledged: 1,
+      converged: true,
+      lost: 0,
+      duplicated: 0,
+      kills: 1,
+      cuts: 1,
+      convergence_ms: 5,
+      seconds: 1.5,
+    })
+    t.equal(isGood(base), true)
+    t.equal(isGood({ ...base, convergence: { ...base.convergence, converged: false } }), false)
+    t.equal(isGood({ ...base, verdict: judge([[deposit]], [quantities(9n)]) }), false)
+    t.equal(isGood({ ...base, verdict: judge([[deposit]], [quantities(11n)]) }), false)
+    t.equal(
+      isGood({ ...base, servers: [{ ...base.servers[0]!, log: [] }] }),
+      false,
+      'nothing done is nothing proven',
+    )
+  },
+)
