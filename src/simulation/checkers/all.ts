@@ -2,10 +2,16 @@ import { boundedQueues } from './bounded-queues.js'
 import type { CreateChecker } from './checker.js'
 import { conservation } from './conservation.js'
 import { dotsUsedOnce } from './dots-used-once.js'
+import { equalLogs } from './equal-logs.js'
 import { equalVectors } from './equal-vectors.js'
 import { eventsDelivered } from './events-delivered.js'
+import { lockExclusion } from './lock-exclusion.js'
+import { oneLeaderPerTerm } from './one-leader-per-term.js'
 import { outcomes } from './outcomes.js'
 import { persistedFirst } from './persisted-first.js'
+import { strongEvents } from './strong-events.js'
+import { strongLinearizable } from './strong-linearizable.js'
+import { strongWritesKept } from './strong-writes-kept.js'
 import { vectorsAdvance } from './vectors-advance.js'
 
 /** Every checker of every run. A new one is a file of its own and a line here. */
@@ -18,4 +24,10 @@ export const ALL_CHECKERS: readonly CreateChecker[] = [
   conservation,
   outcomes,
   eventsDelivered,
+  oneLeaderPerTerm,
+  equalLogs,
+  strongWritesKept,
+  strongLinearizable,
+  lockExclusion,
+  strongEvents,
 ]

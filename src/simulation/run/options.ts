@@ -1,6 +1,7 @@
+import type { RaftConfigOptions } from '../../node/config.js'
 import type { DiskProfile } from '../disk/store.js'
 import { drawFaultRates, drawFaults, NO_FAULTS } from '../faults/draw-faults.js'
-import type { Fault } from '../faults/fault.js'
+import type { Fault, FaultKind } from '../faults/fault.js'
 import { SeededRandom } from '../kernel/random.js'
 import type { NetworkProfile } from '../network/conditions.js'
 
@@ -18,6 +19,8 @@ export interface NodeTimings {
   readonly checksumIntervalMs: number
   readonly rejoinGraceMs: number
   readonly compression: boolean
+  /** The strong group; left out: the defaults. */
+  readonly raft?: RaftConfigOptions
 }
 
 /** Everything about a run. Drawn from its seed, so that the seed is all that must be remembered. */
@@ -53,6 +56,8 @@ export interface RunOptions {
   readonly maxClockDrift: number
   readonly maxWallOffsetMs: number
   readonly faults: readonly Fault[]
+  /** The server that founds the strong group; undefined: there is none. */
+  readonly founder?: number
 }
 
 /** Most servers of one run; the overlay above 16 is exercised too, but rarely, since it costs. */
@@ -69,7 +74,7 @@ export function drawRunOptions(seed: number, workload: string): RunOptions {
   const safetyMs = flood ? 10_000 : times.integer(5_000, 30_000)
   const load = random.fork('load')
   const faultless = random.fork('weather').chance(0.04)
-  return {
+  const options: RunOptions = {
     seed,
     workload,
     names: Array.from({ length: servers }, (_, number) => `s${number}`),
@@ -100,6 +105,26 @@ export function drawRunOptions(seed: number, workload: string): RunOptions {
           flood ? FLOOD_WEATHER : drawFaultRates(random.fork('rates')),
         ),
   }
+  return workload === 'strong' ? forStrong(options, random.fork('strong')) : options
+}
+
+/** Faults that take acknowledged entries off a disk: with a majority of voters the group would be gone. */
+const FORGETTING: ReadonlySet<FaultKind> = new Set(['restore', 'wipe', 'flip-bit'])
+
+/** Server 0 founds the group, on a disk; no disk forgets, since a group that has lost its majority stays lost. */
+function forStrong(options: RunOptions, random: SeededRandom): RunOptions {
+  const heartbeatMs = random.pick([50, 150, 150])
+  const durability = options.durability.map((choice, server) =>
+    server === 0 && choice === 'memory' ? 'group' : choice,
+  )
+  const raft = {
+    heartbeatMs,
+    electionMs: heartbeatMs * random.pick([4, 7, 20]),
+    maxVoters: random.pick([3, 5]),
+    voterGraceMs: random.pick([1_000, 5_000, 30_000]),
+  }
+  const faults = options.faults.filter(({ kind }) => !FORGETTING.has(kind))
+  return { ...options, founder: 0, durability, faults, node: { ...options.node, raft } }
 }
 
 function drawServerCount(random: SeededRandom): number {

@@ -1,3 +1,4 @@
+import type { MeshNodeOptions } from '../../node/config.js'
 import { MeshNode } from '../../node/mesh-node.js'
 import type { NodeStatus } from '../../node/status.js'
 import type { Storage } from '../../node/storage.js'
@@ -5,6 +6,7 @@ import { ALL_CHECKERS } from '../checkers/all.js'
 import type { Checker } from '../checkers/checker.js'
 import { Cluster } from '../cluster/cluster.js'
 import type { Server } from '../cluster/server.js'
+import { StrongHistory } from '../strong/history.js'
 import { labelOfFrame } from './label-of-frame.js'
 import { Ledger, type LedgerEntry } from './ledger.js'
 import type { Place, RunOptions } from './options.js'
@@ -43,6 +45,7 @@ export interface Heard {
 export class Run {
   readonly cluster: Cluster<MeshNode>
   readonly ledger = new Ledger()
+  readonly strong = new StrongHistory(() => this.nowUs)
   readonly checkers: readonly Checker[]
   readonly places: readonly Place[]
   readonly items: readonly string[]
@@ -67,7 +70,7 @@ export class Run {
     this.cluster = new Cluster<MeshNode>(
       { ...options, record, labelOf: labelOfFrame },
       (server, environment) =>
-        MeshNode.start({
+        this.#start(server, {
           clusterId: 'simulated',
           serverId: options.names[server]!,
           secret: SECRET,
@@ -180,6 +183,17 @@ export class Run {
       const asked = this.cluster.servers[server]
       return asked?.generation === generation && asked.state === 'running'
     })
+  }
+
+  /** One server founds the strong group, at its first start that gets so far; the disk knows whether it has. */
+  async #start(server: number, options: MeshNodeOptions): Promise<MeshNode> {
+    if (server !== this.options.founder || this.strong.founded) return MeshNode.start(options)
+    try {
+      return await MeshNode.start({ ...options, found: true })
+    } catch (error) {
+      if ((error as { code?: unknown }).code !== 'CONFIG_INVALID') throw error
+      return MeshNode.start(options)
+    }
   }
 
   #running(server: Server<MeshNode>, node: MeshNode): void {

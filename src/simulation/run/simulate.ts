@@ -52,13 +52,16 @@ export async function simulate(options: RunOptions, extras: SimulateExtras = {})
     traceHash: kernel.hash.digest(),
     events: kernel.executed,
     virtualMs: kernel.nowUs / 1000,
-    operations: run.ledger.entries.length,
+    operations: run.ledger.entries.length + run.strong.operations,
     trace: recorder?.trace(),
   }
 }
 
 /** Longest time in which a healed node answers; above the timeouts that the workloads ask with. */
 const ANSWER_MS = 5_000
+
+/** The same for what a workload asks of it at last, an election included. */
+const FINISH_MS = 20_000
 
 /** So long the agreement must last. */
 const STABLE_MS = 2_000
@@ -85,6 +88,11 @@ async function phases(run: Run): Promise<void> {
   await converge(run, all, 'a healed mesh')
   // Whoever waits for something that will not come is told so by then.
   await observed(run, ANSWER_MS, () => run.openQuestions().length === 0)
+  const { finish } = WORKLOADS.get(options.workload) ?? {}
+  if (finish !== undefined && !run.over) {
+    finish(run)
+    await observed(run, FINISH_MS, () => run.openQuestions().length === 0)
+  }
   if (run.over) return
   for (const checker of run.checkers) {
     checker.observe?.()

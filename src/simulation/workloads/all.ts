@@ -1,5 +1,6 @@
 import { counters, flood } from './counters.js'
 import { events } from './events.js'
+import { strong } from './strong.js'
 import type { Workload } from './workload.js'
 
 /** Several at once: what most runs do. */
@@ -12,5 +13,5 @@ const mixed: Workload = {
 }
 
 export const WORKLOADS: ReadonlyMap<string, Workload> = new Map(
-  [mixed, counters, flood, events].map((workload) => [workload.name, workload]),
+  [mixed, counters, flood, events, strong].map((workload) => [workload.name, workload]),
 )

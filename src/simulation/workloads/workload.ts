@@ -5,4 +5,6 @@ export interface Workload {
   readonly name: string
   /** Schedules what happens during the safety phase, which lasts `run.options.safetyMs` from now. */
   begin(run: Run): void
+  /** Schedules what is asked of the healed and converged mesh; all of it must be answered. */
+  finish?(run: Run): void
 }
