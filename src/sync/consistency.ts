@@ -1,5 +1,5 @@
 /**
- * How far a write must have got, or how fresh a read must be (docs/architecture.md has the table).
+ * How far a write must have got, or how fresh a read must be (docs/consistency.md has the table).
  * LOCAL: durable here, as the node's `durability` says. EVENTUAL: the same; it spreads by itself.
  * QUORUM: durable on a majority of the known servers. STRONG: durable on all known servers.
  */
