@@ -154,28 +154,27 @@ export class TransferOwnership {
     if (this.ids.has(id) && owner === undefined) this.unowned.add(id)
     else this.unowned.delete(id)
     if (this.releasing.has(id) && this.releasing.get(id) !== owner?.createRevision) this.releasing.delete(id)
-    const use = this.uses.get(id)
-    const isMine =
+    const claimed =
       owner !== undefined &&
       this.ids.has(id) &&
       !this.releasing.has(id) &&
-      use?.lease.id === owner.lease &&
       text(owner.value) === this.options.serverId
+    const token = claimed && this.useOf(id, owner.lease) ? BigInt(owner.createRevision) : undefined
     const held = this.mine.get(id)
-    if (held && (!isMine || held.fencingToken !== BigInt(owner.createRevision))) {
+    if (held && held.fencingToken !== token) {
       this.lose(id, this.ids.has(id) ? 'another server may take it' : 'the transfer is deleted')
     }
-    if (isMine && use && !this.mine.has(id) && use.lease.isValid()) this.adopt(id, owner.createRevision, use)
+    if (token !== undefined && !this.mine.has(id)) this.adopt(id, token)
     if (owner === undefined && !this.ids.has(id) && !this.changing.has(id)) this.endUse(id)
   }
 
-  private adopt(id: string, createRevision: number, _use: LeaseUse): void {
+  private adopt(id: string, fencingToken: bigint): void {
     const transfer = this.read(id)
     if (transfer === undefined) return
     const controller = new AbortController()
     const owned: Owned = {
       transfer,
-      fencingToken: BigInt(createRevision),
+      fencingToken,
       signal: controller.signal,
       controller,
     }
@@ -200,8 +199,20 @@ export class TransferOwnership {
     this.emit('lost', { transferId: id, reason })
   }
 
-  private async use(id: string): Promise<LeaseUse> {
-    const { lease, end } = await this.options.leases.use()
+  /**
+   * The place of a key that is there, under a lease of this server; undefined when the lease is not this server's or
+   * lost. A claim given up as unknown may come late, so the key may have no place here yet.
+   */
+  private useOf(id: string, lease: number): LeaseUse | undefined {
+    const use = this.uses.get(id)
+    if (use?.lease.id === lease) return use.lease.isValid() ? use : undefined
+    const found = this.options.leases.useOf(lease)
+    if (found === undefined) return undefined
+    this.endUse(id)
+    return this.keep(id, found)
+  }
+
+  private keep(id: string, { lease, end }: LeaseUse): LeaseUse {
     const use: HeldUse = { lease, end, unlisten: () => undefined }
     this.uses.set(id, use)
     use.unlisten = lease.onLost(({ message }) => {
@@ -296,7 +307,7 @@ export class TransferOwnership {
   private async claim(id: string): Promise<void> {
     if (this.read(id) === undefined) return
     this.options.leases.check()
-    const use = this.uses.get(id) ?? (await this.use(id))
+    const use = this.uses.get(id) ?? this.keep(id, await this.options.leases.use())
     let certain = false
     try {
       const { succeeded } = await this.options.store.transact(
@@ -323,8 +334,8 @@ export class TransferOwnership {
       if (error instanceof ConflictError) await use.lease.verify()
       throw error
     } finally {
-      // When it may be there, or come yet, its place under the lease stays taken.
-      if (certain) this.endUse(id)
+      // When it may be there, or come yet, its place under the lease stays taken. An earlier claim may have come.
+      if (certain && !this.mine.has(id)) this.endUse(id)
     }
   }
 

@@ -30,12 +30,7 @@ export class LeasePool {
     }
     const used = nodeLease
     used.uses += 1
-    let ended = false
-    const end = () => {
-      if (ended) return
-      ended = true
-      used.uses -= 1
-    }
+    const end = endOnce(used)
     try {
       if (this.stopped) await used.stop()
       return { lease: await used.acquire(), end }
@@ -45,14 +40,34 @@ export class LeasePool {
     }
   }
 
+  /** One more use of a lease that this server holds, by its id: for a key found there. Undefined when it does not. */
+  useOf(lease: number): LeaseUse | undefined {
+    for (const nodeLease of this.leases) {
+      const held = nodeLease.current
+      if (held?.id !== lease) continue
+      nodeLease.uses += 1
+      return { lease: held, end: endOnce(nodeLease) }
+    }
+    return undefined
+  }
+
   /** Looks at the clock: leases whose time is up are lost now, even where a stall has kept timers from firing. */
   check(): void {
-    for (const lease of this.leases) lease.check()
+    for (const lease of this.leases) void lease.current
   }
 
   /** Gives all of them back. Never rejects. */
   async stop(): Promise<void> {
     this.stopped = true
     await Promise.all(this.leases.map((lease) => lease.stop()))
+  }
+}
+
+function endOnce(lease: NodeLease): () => void {
+  let ended = false
+  return () => {
+    if (ended) return
+    ended = true
+    lease.uses -= 1
   }
 }

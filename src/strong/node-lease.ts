@@ -69,9 +69,9 @@ export class NodeLease {
     return this.granting
   }
 
-  /** Loses the lease if its time is up. */
-  check(): void {
-    this.held?.isValid()
+  /** The lease while it is held; loses it if its time is up. */
+  get current(): HeldLease | undefined {
+    return this.held?.isValid() ? this.held : undefined
   }
 
   /** Gives the lease back; what it holds goes at once. Idempotent. Never rejects. */

@@ -138,6 +138,26 @@ t.test("a claim of unknown outcome that takes effect is the claimer's", async (t
   }
 })
 
+t.test('a transfer that is deleted beside a claim gets no owner', async (t) => {
+  const mesh = new RegistryMesh()
+  mesh.group.fault = (_, command) =>
+    command.kind === 'transact' &&
+    command.success.some((operation) => operation.kind === 'put' && operation.lease !== 0)
+      ? 'refused'
+      : 'none'
+  const [a, b] = [mesh.server('a'), mesh.server('b')]
+  const at = (x: number) => ({ storage: 's', world: 'w', position: { x, y: 0, z: 0 } })
+  const [from, to] = [await mesh.settle(a.anchors.create(at(1))), await mesh.settle(a.anchors.create(at(2)))]
+  const transfer = await mesh.settle(a.transfers.create({ from: from.id, to: to.id, items: ['*'] }))
+  await mesh.pass(100)
+  b.store.hear = () => undefined
+  await mesh.settle(a.transfers.delete(transfer.id))
+  mesh.group.fault = () => 'none'
+  await mesh.pass(3_000)
+  t.same(mesh.keys('transfer-owner/'), [])
+  t.equal(b.ownership.owned().size, 0)
+})
+
 t.test('more than one lease has room for', async (t) => {
   const count = MAX_USES_PER_LEASE + 50
   const mesh = await withTransfers(count, ['a'])

@@ -412,6 +412,42 @@ t.test("events: the plan's types, and origin and time of the writer", async (t) 
   t.ok(a.events.every(({ timestampMs }) => timestampMs > 1_700_000_000_000))
 })
 
+t.test('events after a snapshot: the difference, under the ids that it has elsewhere', async (t) => {
+  const mesh = new RegistryMesh()
+  const [a, b] = [mesh.server('a'), mesh.server('b')]
+  const [from, to] = [await mesh.settle(a.anchors.create(at(1))), await mesh.settle(a.anchors.create(at(2)))]
+  const input = { from: from.id, to: to.id, items: ['*'] }
+  const gone = await mesh.settle(a.transfers.create({ ...input, id: uuid(1) }))
+  const kept = await mesh.settle(a.transfers.create({ ...input, id: uuid(2) }))
+  await mesh.pass(50)
+  b.store.cut = true
+  const before = b.events.length
+  const made = await mesh.settle(a.transfers.create({ ...input, id: uuid(3) }))
+  for (const id of [made.id, kept.id, gone.id]) await mesh.settle(a.transfers.update(id, { rate: 2 }))
+  await mesh.settle(a.transfers.delete(gone.id))
+  await mesh.settle(a.transfers.delete(kept.id))
+  await mesh.settle(a.transfers.create({ ...input, id: kept.id, rate: 3 }))
+  await mesh.settle(a.anchors.update(to.id, { metadata: { n: 1 } }))
+  await mesh.settle(a.anchors.update(to.id, { metadata: { n: 2 } }))
+  b.store.heal('snapshot')
+  await mesh.pass(50)
+  const told = b.events.slice(before)
+  t.same(told.map(({ type, entityId }) => `${type} ${entityId === to.id ? 'to' : entityId.at(-1)}`).sort(), [
+    'ANCHOR_CREATED to',
+    'ANCHOR_DELETED to',
+    'TRANSFER_CREATED 2',
+    'TRANSFER_CREATED 3',
+    'TRANSFER_DELETED 1',
+    'TRANSFER_DELETED 2',
+    'TRANSFER_UPDATED 3',
+  ])
+  const elsewhere = new Map(a.events.map(({ eventId, type, entityId }) => [eventId, type + entityId]))
+  for (const { eventId, type, entityId } of told) t.equal(elsewhere.get(eventId), type + entityId)
+  // One that had the creation from another server still learns of the change.
+  const follower = new Follower().take(a.events.slice(0, before + 1)).take(told)
+  t.same(follower.entities, new Follower().take(a.events).entities)
+})
+
 const FAULTS: readonly Fault[] = ['none', 'none', 'refused', 'unknown-done', 'unknown-lost', 'unknown-late']
 
 t.test('random histories: rules hold, events lead to what is there, on every server', async (t) => {
