@@ -2,6 +2,7 @@ import type { Environment } from '../../environment/environment.js'
 import { readTextFile } from '../../environment/text-file.js'
 import type { MeshNode } from '../../node/mesh-node.js'
 import type { Receipt } from '../../node/receipt.js'
+import { Withdrawal } from '../../node/withdrawal.js'
 import { SeededRandom } from '../../simulation/kernel/random.js'
 import { SiloMeshError } from '../../sync/errors.js'
 import type { StartParams } from './messages.js'
@@ -18,6 +19,7 @@ export class Game {
   acknowledged = 0
   private playing: Promise<void> | undefined
   private isResting = true
+  private readonly provisional = new Set<Promise<void>>()
 
   private constructor(
     private readonly environment: Environment,
@@ -56,6 +58,7 @@ export class Game {
   async rest(): Promise<void> {
     this.isResting = true
     await this.playing
+    await Promise.all(this.provisional)
   }
 
   private async run(): Promise<void> {
@@ -72,23 +75,20 @@ export class Game {
     const operations = this.players.tick()
     const ids = await this.log.intend(operations)
     this.operations += operations.length
-    const attempts = operations.map((operation) => this.attempt(operation))
-    const outcomes = await Promise.all(
-      attempts.map(async (attempt, index) => {
-        const id = ids[index]!
-        if (typeof attempt === 'string') return { id, refusal: attempt }
-        await attempt.durable
-        return { id }
-      }),
-    )
-    await this.log.settle(outcomes)
-    outcomes.forEach((outcome, index) => {
-      this.account(operations[index]!, 'refusal' in outcome)
-    })
+    const settled: Settlement[] = []
+    for (const [index, operation] of operations.entries()) {
+      const id = ids[index]!
+      const attempt = this.attempt(operation)
+      if (typeof attempt === 'string') settled.push({ id, operation, refusal: attempt })
+      else if (isProvisional(attempt)) this.settleLater(id, operation, attempt)
+      else settled.push({ id, operation, durable: attempt.durable })
+    }
+    await Promise.all(settled.map(({ durable }) => durable))
+    await this.settle(settled)
   }
 
   /** The receipt, or the code of the error with which it was refused at once: then it has not happened. */
-  private attempt({ kind, storage, item, amount }: PlannedOperation): Receipt | string {
+  private attempt({ kind, storage, item, amount }: PlannedOperation): Receipt | Withdrawal | string {
     try {
       const place = this.node.storage(storage)
       return kind === 'deposit' ? place.deposit(item, amount) : place.withdrawNow(item, amount)
@@ -98,9 +98,42 @@ export class Game {
     }
   }
 
-  private account({ kind, storage, item, amount }: PlannedOperation, isRefused: boolean): void {
-    if (!isRefused) this.acknowledged += 1
-    // A deposit that stands may be taken out again; a withdrawal that was refused goes back to the share.
-    if ((kind === 'deposit') !== isRefused) this.share.add(storage, item, amount)
+  /** Rights may have been lent away, and their return may take a cut's time: the game goes on meanwhile. */
+  private settleLater(id: number, operation: PlannedOperation, withdrawal: Withdrawal): void {
+    const waiting = this.whenSettled(id, operation, withdrawal)
+    this.provisional.add(waiting)
+    // One that fails stays, so that `rest` tells of it.
+    waiting.then(
+      () => this.provisional.delete(waiting),
+      () => undefined,
+    )
   }
+
+  private async whenSettled(id: number, operation: PlannedOperation, withdrawal: Withdrawal): Promise<void> {
+    await withdrawal.durable
+    const isBack = (await withdrawal.settled) === 'compensated'
+    await this.settle([isBack ? { id, operation, refusal: 'COMPENSATED' } : { id, operation }])
+  }
+
+  private async settle(outcomes: readonly Settlement[]): Promise<void> {
+    await this.log.settle(outcomes)
+    for (const { operation, refusal } of outcomes) {
+      const { kind, storage, item, amount } = operation
+      const stands = refusal === undefined
+      if (stands) this.acknowledged += 1
+      // A deposit that stands may be taken out again; a withdrawal that does not goes back to the share.
+      if ((kind === 'deposit') === stands) this.share.add(storage, item, amount)
+    }
+  }
+}
+
+interface Settlement {
+  readonly id: number
+  readonly operation: PlannedOperation
+  readonly refusal?: string
+  readonly durable?: Promise<void>
+}
+
+function isProvisional(receipt: Receipt | Withdrawal): receipt is Withdrawal {
+  return receipt instanceof Withdrawal && receipt.kind === 'provisional'
 }

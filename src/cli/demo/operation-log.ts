@@ -6,13 +6,17 @@ import type { OperationKind, PlannedOperation } from './players.js'
  * witness against which the demo judges the mesh. One line each, in this order:
  *
  *     ? 17 deposit quarry minecraft:stone 3     before the operation is given to the mesh
- *     + 17                                      after its receipt has said that it is durable
- *     - 17 INSUFFICIENT_QUANTITY                refused: it has not happened
+ *     + 17                                      after its receipt has said that it is durable (and settled,
+ *                                               where a withdrawal was provisional)
+ *     - 17 INSUFFICIENT_QUANTITY                refused, or compensated: the items are where they were
  *
  * An operation with no second line is *unknown*: the process died in between. A SIGKILL takes nothing from the
  * file: what was written is the kernel's. (A power cut would; the demo makes none.)
  */
 export class OperationLog {
+  /** The file takes one write at a time. */
+  private last: Promise<void> = Promise.resolve()
+
   private constructor(
     private readonly file: AppendFile,
     private lastId: number,
@@ -42,12 +46,18 @@ export class OperationLog {
     )
   }
 
-  close(): Promise<void> {
-    return this.file.close()
+  async close(): Promise<void> {
+    await this.last
+    await this.file.close()
   }
 
-  private async write(lines: readonly string[]): Promise<void> {
-    if (lines.length > 0) await this.file.append([Buffer.from(lines.join(''))], { durable: false })
+  private write(lines: readonly string[]): Promise<void> {
+    if (lines.length === 0) return Promise.resolve()
+    const write = () => this.file.append([Buffer.from(lines.join(''))], { durable: false })
+    const written = this.last.then(write)
+    // A failure is its caller's; the next write tries for itself.
+    this.last = written.catch(() => undefined)
+    return written
   }
 }
 
