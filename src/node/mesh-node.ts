@@ -112,7 +112,7 @@ export class MeshNode implements AsyncDisposable {
         world,
         partition,
         this.core,
-        this.core.withdrawals(partition),
+        this.core.settlements.of(partition),
         this.core.operations(partition),
       )
       this.storages.set(key, storage)
@@ -173,7 +173,7 @@ export class MeshNode implements AsyncDisposable {
 
   /** Compensated withdrawals of this server that the application has not acknowledged, oldest first. */
   compensations(): WithdrawalCase[] {
-    return this.core.compensations()
+    return this.core.settlements.compensations()
   }
 
   /**
@@ -181,12 +181,13 @@ export class MeshNode implements AsyncDisposable {
    * Returns false when there is none of that id.
    */
   acknowledgeCompensation(id: string): boolean {
-    return this.core.acknowledgeCompensation(id)
+    this.core.requireWritable()
+    return this.core.settlements.acknowledge(id)
   }
 
   /** Withdrawals of this server that lost a conflict and wait for a person to decide. */
   conflicts(): WithdrawalCase[] {
-    return this.core.conflicts()
+    return this.core.settlements.conflicts()
   }
 
   /**
@@ -196,7 +197,8 @@ export class MeshNode implements AsyncDisposable {
   resolveConflict(id: string, decision: 'compensate' | 'keep'): boolean {
     if (decision !== 'compensate' && decision !== 'keep')
       throw new InvalidArgumentError("decision: 'compensate' or 'keep'")
-    return this.core.resolveConflict(id, decision)
+    this.core.requireWritable()
+    return this.core.settlements.decide(id, decision)
   }
 
   /** Sets a small shared value (last writer wins); undefined removes it. @throws InvalidArgumentError */

@@ -1,37 +1,32 @@
 import { CellKind } from '../crdt/cell.js'
 import type { Partition } from '../crdt/partition.js'
 import type { Environment, KeyPair, Timer } from '../environment/environment.js'
-import { uuidV7 } from '../environment/uuid.js'
-import type { StatusChange } from '../gossip/membership.js'
 import type { ReplicatorPorts } from '../gossip/replicator.js'
 import type { JournalStatus } from '../journal/journal.js'
 import type { Link, LinkDownReason, LinkHandler } from '../link/link.js'
 import { LinkManager } from '../link/link-manager.js'
 import { MIN_SECRET_BYTES } from '../link/link-manager-options.js'
 import { createRegistry, type Registry } from '../registry/registry.js'
-import type { ServerView } from '../strong/membership-manager.js'
-import type { RaftLinks } from '../strong/raft-transport.js'
 import { StrongGroup } from '../strong/strong-group.js'
 import type { ConsistencyLevel } from '../sync/consistency.js'
 import { ConfigError, NotRunningError, type RefusalReason, type SiloMeshError } from '../sync/errors.js'
 import type { SyncEvent } from '../sync/event.js'
-import { type ReplicaId, serverOfReplica } from '../sync/identity.js'
+import { serverOfReplica } from '../sync/identity.js'
 import { VERSION } from '../version.js'
-import { MessageType } from '../wire/message-type.js'
-import type { WireTuple } from '../wire/wire-value.js'
-import { borrowHeader } from './borrow-messages.js'
 import type { EncodedDelta } from './committer.js'
 import type { NodeConfig } from './config.js'
 import { DurableState, type DurableStateOwner } from './durable-state.js'
 import { GossipDriver } from './gossip-driver.js'
 import { LevelWaiters, type ReachOptions } from './levels.js'
 import { type MemberCard, MemberDirectory, memberToValue } from './members.js'
+import { MeshView, raftLinks } from './mesh-view.js'
 import { NodeEmitter, type NodeEvents } from './node-events.js'
 import { OperationLog } from './operation-log.js'
-import { SHARED_PARTITION, worldOfPartition } from './partitions.js'
 import { Publications } from './publications.js'
 import { Rejoin } from './rejoin.js'
+import { announceStatus } from './server-events.js'
 import { loadServerKey, readSecretFile } from './server-key.js'
+import { Settlements } from './settlements.js'
 import { SharedState } from './shared-state.js'
 import {
   describeMembers,
@@ -42,8 +37,7 @@ import {
   type RaftView,
 } from './status.js'
 import type { StorageHost } from './storage.js'
-import { describeCase, type WithdrawalCase } from './withdrawal.js'
-import { Withdrawals, withdrawalId } from './withdrawals.js'
+import { withdrawalId } from './withdrawals.js'
 import { Milestone, type WriteGroup } from './write-group.js'
 
 /** How long a stopping node waits for its departure to reach a peer. */
@@ -58,10 +52,11 @@ export class NodeCore implements StorageHost, DurableStateOwner {
   readonly publications: Publications
   readonly strong: StrongGroup
   readonly registry: Registry
-  private readonly withdrawalsOf = new Map<Partition, Withdrawals>()
+  readonly settlements: Settlements
   private readonly emitter: NodeEmitter
   private readonly gossip: GossipDriver
   private readonly directory: MemberDirectory
+  private readonly view: MeshView
   private readonly waiters: LevelWaiters
   private readonly rejoin: Rejoin
   private readonly links: LinkManager
@@ -101,15 +96,19 @@ export class NodeCore implements StorageHost, DurableStateOwner {
       checksumIntervalMs: config.checksumIntervalMs,
       acceptablePauseMs: config.acceptablePauseMs,
       onRaftMessage: (tuple) => this.strong.receive(tuple),
-      onBorrowMessage: (server, type, tuple) => this.borrowMessage(server, type, tuple),
-      onStatusChange: (change) => this.statusChanged(change),
+      onBorrowMessage: (server, type, tuple) => this.settlements.receive(server, type, tuple),
+      onStatusChange: (change) => {
+        config.logger.info({ ...change }, 'server status')
+        announceStatus(this.emitter, environment, config.serverId, change)
+      },
       onHousekeeping: () => this.removeExpired(),
     })
+    this.view = new MeshView(config.serverId, this.directory, this.gossip.membership)
     const { acknowledgements } = this.gossip.replicator
     this.waiters = new LevelWaiters(
       config.serverId,
       acknowledgements,
-      (partition) => this.knownServers(partition),
+      (partition) => this.view.knownServers(partition),
       scheduler,
       () => this.readiness.reached,
     )
@@ -117,7 +116,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
       partitions: durables.partitions.byName,
       scheduler,
       graceMs: config.rejoinGraceMs,
-      otherServers: () => this.knownServers().filter((server) => server !== config.serverId),
+      otherServers: () => this.view.otherServers(),
       hasPeers: config.peers.length > 0,
       onVerified: () => {
         this.isVerified = true
@@ -139,7 +138,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
       ...(config.listen && { listen: config.listen }),
       ...(config.advertise !== undefined && { advertisedAddress: config.advertise }),
       compression: config.compression,
-      nameOwner: (serverId) => this.nameOwner(serverId),
+      nameOwner: (serverId) => this.view.nameOwner(serverId),
       owner: {
         linkUp: (link) => this.linkUp(link),
         linkDown: (link, reason) => this.linkDown(link, reason),
@@ -152,10 +151,10 @@ export class NodeCore implements StorageHost, DurableStateOwner {
       serverId: config.serverId,
       disk: durables.raftDisk,
       ...config.raft,
-      links: this.raftLinks(),
+      links: raftLinks(() => this.gossip.replicator),
       append: (records) => durables.append(records),
       whenDurable: (position) => durables.whenDurable(position),
-      servers: () => this.serverViews(),
+      servers: () => this.view.serverViews(),
       onLeaderChange: (leader) =>
         this.emitter.emit('leader', { serverId: leader === undefined ? undefined : serverOfReplica(leader) }),
     })
@@ -163,13 +162,19 @@ export class NodeCore implements StorageHost, DurableStateOwner {
       store: this.strong,
       environment,
       serverId: config.serverId,
-      liveServers: () => this.liveServers(),
+      liveServers: () => this.view.liveServers(),
       onEvent: (event) => this.emitter.emit('event', event),
       logger: config.logger,
     })
-    for (const partition of durables.partitions.byName.values()) {
-      this.withdrawalsOf.set(partition, this.createWithdrawals(partition))
-    }
+    this.settlements = new Settlements({
+      partitions: durables.partitions.byName,
+      environment,
+      resolver: config.resolver,
+      emitter: this.emitter,
+      groupOf: (partition) => durables.groupOf(partition),
+      send: (server, message) => this.gossip.replicator.peers.get(server)?.link.sendControl(message),
+      canWrite: () => !this.stopping && durables.journalStatus === 'ok',
+    })
     this.state = new SharedState(shared, clock, this)
     const { serverId, retentionMs, logger } = config
     const deliver = (event: SyncEvent) => this.emitter.emit('event', event)
@@ -210,11 +215,14 @@ export class NodeCore implements StorageHost, DurableStateOwner {
     // A replica that has never run before has nothing that its peers could know better.
     if (this.durables.incarnation.starts === 1) this.rejoin.verify()
     this.rejoin.start()
+    // A recovery gives up the peers that it would otherwise wait to hear of; it begins a new epoch, so no vote of
+    // an older one can be repeated (invariant RAFT-9).
+    if (this.config.recoverRaft) this.startStrong()
     await this.links.start()
     this.writeMemberCard(false)
     this.updateTargets()
     this.gossip.start()
-    for (const withdrawals of this.withdrawalsOf.values()) withdrawals.start()
+    this.settlements.start()
   }
 
   get listenAddress(): string {
@@ -282,7 +290,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
       journal: this.durables.journalStatus,
       numberingHeld: this.durables.committer.numberingHeld,
       links: this.links.links.size,
-      members: this.knownServers().length,
+      members: this.view.knownServers().length,
       partitions: this.partitions(),
       uptimeMs: this.environment.clock.monotonicMs() - this.startedMs,
     })
@@ -298,11 +306,11 @@ export class NodeCore implements StorageHost, DurableStateOwner {
   entryChanged(partition: Partition, entry: number): void {
     switch (partition.table.namespaceOf(entry).kind) {
       case CellKind.counter:
-        this.withdrawalsOf.get(partition)?.changed(entry)
+        this.settlements.changed(partition, entry)
         this.onEntryChanged(partition, entry)
         return
       case CellKind.provisional:
-        this.withdrawalsOf.get(partition)?.changed(entry)
+        this.settlements.changed(partition, entry)
         return
       case CellKind.member:
         this.directory.invalidate()
@@ -368,39 +376,6 @@ export class NodeCore implements StorageHost, DurableStateOwner {
     this.emitter.emit('linkRefused', { peer, reason, detail, by })
   }
 
-  /** The key that owns a name, unless the name is free: nobody had it, or a memory-only server that is gone. */
-  private nameOwner(serverId: string): Uint8Array | undefined {
-    const card = this.directory.get(serverId)
-    if (!card || (card.memoryOnly && this.gossip.membership.status(serverId) !== 'alive')) return undefined
-    return card.publicKey
-  }
-
-  private statusChanged({ server, before, after }: StatusChange): void {
-    this.config.logger.info({ serverId: server, before, after }, 'server status')
-    const wasHere = before === 'alive' || before === 'suspect'
-    const isHere = after === 'alive' || after === 'suspect'
-    if (!wasHere && isHere) {
-      this.emitter.emit('serverJoin', { serverId: server })
-      this.emitServerEvent('SERVER_JOIN', server)
-    } else if (wasHere && !isHere) {
-      this.emitter.emit('serverLeave', { serverId: server, reason: after === 'left' ? 'left' : 'dead' })
-      this.emitServerEvent('SERVER_LEAVE', server)
-    }
-  }
-
-  private emitServerEvent(type: 'SERVER_JOIN' | 'SERVER_LEAVE', entityId: string): void {
-    this.emitter.emit('event', {
-      eventId: uuidV7(this.environment),
-      type,
-      entityType: 'server',
-      entityId,
-      origin: this.config.serverId,
-      timestampMs: Math.floor(this.environment.clock.wallMs()),
-      vectorClock: {},
-      payload: new Uint8Array(),
-    })
-  }
-
   private ownWritesLost(replica: string, number: number): void {
     if (this.changingIncarnation || this.stopping || replica !== this.durables.incarnation.replica) return
     this.changingIncarnation = true
@@ -417,7 +392,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
         this.rejoin.verify()
         this.beginWriting()
         this.strong.changeIncarnation(after)
-        for (const withdrawals of this.withdrawalsOf.values()) withdrawals.changeIncarnation()
+        this.settlements.changeIncarnation()
         this.emitter.emit('incarnation', { replica: after, before: replica })
       },
       (error: unknown) => {
@@ -433,8 +408,12 @@ export class NodeCore implements StorageHost, DurableStateOwner {
    */
   private beginWriting(): void {
     if (!this.isVerified || this.changingIncarnation) return
+    this.durables.committer.openNumbering()
+    this.startStrong()
+  }
+
+  private startStrong(): void {
     const { durables, config } = this
-    durables.committer.openNumbering()
     if (this.strongStarted) return
     this.strongStarted = true
     const entry = config.found ? 'found' : config.recoverRaft ? 'recover' : 'rejoin'
@@ -458,114 +437,17 @@ export class NodeCore implements StorageHost, DurableStateOwner {
     this.onEntryChanged(partition, entry)
   }
 
-  withdrawals(partition: Partition): Withdrawals {
-    return this.withdrawalsOf.get(partition)!
-  }
-
-  compensations(): WithdrawalCase[] {
-    return [...this.withdrawalsOf.values()].flatMap((withdrawals) =>
-      withdrawals.unacknowledged().map(describeCase),
-    )
-  }
-
-  acknowledgeCompensation(id: string): boolean {
-    this.requireWritable()
-    return [...this.withdrawalsOf.values()].some((withdrawals) => withdrawals.acknowledge(id))
-  }
-
-  conflicts(): WithdrawalCase[] {
-    return [...this.withdrawalsOf.values()].flatMap((withdrawals) => withdrawals.parked().map(describeCase))
-  }
-
-  resolveConflict(id: string, decision: 'compensate' | 'keep'): boolean {
-    this.requireWritable()
-    return [...this.withdrawalsOf.values()].some((withdrawals) => withdrawals.decide(id, decision))
-  }
-
-  private createWithdrawals(partition: Partition): Withdrawals {
-    const { config, durables, emitter, environment } = this
-    return new Withdrawals({
-      partition,
-      environment,
-      resolver: config.resolver,
-      groupOf: (own) => durables.groupOf(own),
-      send: (replica, message) =>
-        this.gossip.replicator.peers.get(serverOfReplica(replica))?.link.sendControl(message),
-      onCompensated: (withdrawal) => emitter.emit('compensated', describeCase(withdrawal)),
-      onParked: (withdrawal) => emitter.emit('conflict', describeCase(withdrawal)),
-      onSettled: (withdrawal) => emitter.emit('settled', describeCase(withdrawal)),
-    })
-  }
-
-  private borrowMessage(server: string, type: number, tuple: WireTuple): void {
-    const { partition: name, from } = borrowHeader(tuple)
-    const partition = this.durables.partitions.byName.get(name)
-    if (!partition || serverOfReplica(from) !== server || this.stopping) return
-    // Rights can only move while this server's writes reach its journal.
-    if (this.durables.journalStatus !== 'ok') return
-    const withdrawals = this.withdrawals(partition)
-    if (type === MessageType.borrow) withdrawals.receiveAsks(from, tuple)
-    else withdrawals.receiveAnswers(from, tuple)
-  }
-
-  /** The replicas that this server can ask for rights: those of linked servers. */
+  /** Rights can be asked of the servers that are linked. */
   private updateReachable(): void {
     this.reachableDue = undefined
-    const reachable = new Set<ReplicaId>()
-    for (const server of this.links.links.keys()) {
-      const card = this.directory.get(server)
-      if (card) reachable.add(card.replica)
-    }
-    for (const withdrawals of this.withdrawalsOf.values()) withdrawals.setReachable(reachable)
-  }
-
-  private raftLinks(): RaftLinks {
-    return {
-      sendTo: (server, message) => {
-        const peer = this.gossip.replicator.peers.get(server)
-        peer?.link.sendControl(message)
-        return peer !== undefined
-      },
-      relayTo: (server) => {
-        for (const peer of this.gossip.replicator.peers.values())
-          if (peer.linked.has(server)) return peer.server
-        return undefined
-      },
-    }
-  }
-
-  private liveServers(): string[] {
-    const alive = (server: string) => this.gossip.membership.status(server) === 'alive'
-    return this.knownServers().filter(alive)
-  }
-
-  private serverViews(): ServerView[] {
-    return [...this.directory.all()].map(([serverId, { replica, departed, memoryOnly }]) => {
-      const isAlive = this.gossip.membership.status(serverId) === 'alive'
-      return { serverId, replica, departed, memoryOnly, alive: isAlive }
-    })
-  }
-
-  /** The servers that belong to the mesh, this one included; with a partition, those that host it. */
-  private knownServers(partition: string = SHARED_PARTITION): string[] {
-    const world = worldOfPartition(partition)
-    const servers = [this.config.serverId]
-    for (const [server, card] of this.directory.all()) {
-      if (server === this.config.serverId || card.departed) continue
-      if (world === undefined || card.worlds.includes(world)) servers.push(server)
-    }
-    return servers
+    this.settlements.setReachable(this.view.replicasOf(this.links.links.keys()))
   }
 
   private updateTargets(): void {
     this.targetsDue?.cancel()
     this.targetsDue = undefined
     if (this.stopping) return
-    const addresses = new Set(this.config.peers)
-    for (const [server, { address, departed }] of this.directory.all()) {
-      if (server !== this.config.serverId && address !== '' && !departed) addresses.add(address)
-    }
-    this.links.setTargets([...addresses])
+    this.links.setTargets(this.view.addresses(this.config.peers))
     this.waiters.check()
   }
 
@@ -598,7 +480,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
     this.reachableDue?.cancel()
     await this.registry.stop()
     await this.strong.stop()
-    for (const withdrawals of this.withdrawalsOf.values()) withdrawals.stop()
+    this.settlements.stop()
     if (depart || this.config.dataDir === undefined) await this.sayGoodbye()
     this.gossip.announceLeave()
     let failure: unknown

@@ -1,0 +1,86 @@
+import type { Membership } from '../gossip/membership.js'
+import type { Replicator } from '../gossip/replicator.js'
+import type { ServerView } from '../strong/membership-manager.js'
+import type { RaftLinks } from '../strong/raft-transport.js'
+import type { ReplicaId } from '../sync/identity.js'
+import type { MemberDirectory } from './members.js'
+import { SHARED_PARTITION, worldOfPartition } from './partitions.js'
+
+/** The mesh as this server sees it: what servers say of themselves, and whether they are heard. */
+export class MeshView {
+  constructor(
+    private readonly self: string,
+    private readonly directory: MemberDirectory,
+    private readonly membership: Membership,
+  ) {}
+
+  /** The servers that belong to the mesh, this one included; with a partition, those that host it. */
+  knownServers(partition: string = SHARED_PARTITION): string[] {
+    const world = worldOfPartition(partition)
+    const servers = [this.self]
+    for (const [server, card] of this.directory.all()) {
+      if (server === this.self || card.departed) continue
+      if (world === undefined || card.worlds.includes(world)) servers.push(server)
+    }
+    return servers
+  }
+
+  otherServers(): string[] {
+    return this.knownServers().filter((server) => server !== this.self)
+  }
+
+  liveServers(): string[] {
+    return this.knownServers().filter((server) => this.isAlive(server))
+  }
+
+  serverViews(): ServerView[] {
+    return [...this.directory.all()].map(([serverId, { replica, departed, memoryOnly }]) => {
+      return { serverId, replica, departed, memoryOnly, alive: this.isAlive(serverId) }
+    })
+  }
+
+  /** The key that owns a name, unless the name is free: nobody had it, or a memory-only server that is gone. */
+  nameOwner(serverId: string): Uint8Array | undefined {
+    const card = this.directory.get(serverId)
+    if (!card || (card.memoryOnly && !this.isAlive(serverId))) return undefined
+    return card.publicKey
+  }
+
+  /** Addresses to stay linked to: the configured ones and those that members tell. */
+  addresses(configured: readonly string[]): string[] {
+    const addresses = new Set(configured)
+    for (const [server, { address, departed }] of this.directory.all()) {
+      if (server !== this.self && address !== '' && !departed) addresses.add(address)
+    }
+    return [...addresses]
+  }
+
+  /** The replicas that the given servers write as. */
+  replicasOf(servers: Iterable<string>): Set<ReplicaId> {
+    const replicas = new Set<ReplicaId>()
+    for (const server of servers) {
+      const card = this.directory.get(server)
+      if (card) replicas.add(card.replica)
+    }
+    return replicas
+  }
+
+  private isAlive(server: string): boolean {
+    return this.membership.status(server) === 'alive'
+  }
+}
+
+/** The gossip links as the Raft group uses them. */
+export function raftLinks(replicator: () => Replicator): RaftLinks {
+  return {
+    sendTo: (server, message) => {
+      const peer = replicator().peers.get(server)
+      peer?.link.sendControl(message)
+      return peer !== undefined
+    },
+    relayTo: (server) => {
+      for (const peer of replicator().peers.values()) if (peer.linked.has(server)) return peer.server
+      return undefined
+    },
+  }
+}
