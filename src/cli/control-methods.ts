@@ -111,7 +111,14 @@ async function reached(
   if (level === 'LOCAL' || level === 'EVENTUAL') await receipt.durable
   else await receipt.reached(level, { timeoutMs })
   const quantity = storage.quantity(item).toString()
-  return { storage: storage.id, world: world ?? null, item, amount: receipt.amount.toString(), quantity, level }
+  return {
+    storage: storage.id,
+    world: world ?? null,
+    item,
+    amount: receipt.amount.toString(),
+    quantity,
+    level,
+  }
 }
 
 async function listStorages(

@@ -78,7 +78,14 @@ export function describeRaft(view: RaftView): JsonValue {
 
 export function describeAnchor(anchor: Anchor): JsonValue {
   const { id, storage, world, position, metadata } = anchor
-  return { id, storage, world, position: { ...position }, metadata: { ...metadata }, ...describeEntity(anchor) }
+  return {
+    id,
+    storage,
+    world,
+    position: { ...position },
+    metadata: { ...metadata },
+    ...describeEntity(anchor),
+  }
 }
 
 export function describeTransfer(transfer: Transfer): JsonValue {

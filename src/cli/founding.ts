@@ -9,7 +9,8 @@ import { FileNotFoundError } from '../sync/errors.js'
  */
 export const FOUNDING_NAME = 'founding'
 const MAX_FOUNDING_BYTES = 4096
-const TEXT = 'The next start of this server founds the strong group of its mesh, once. Leave this file alone.\n'
+const TEXT =
+  'The next start of this server founds the strong group of its mesh, once. Leave this file alone.\n'
 
 export async function markFounding(disk: Disk, dataDir: string): Promise<void> {
   await writeTextFile(disk, dataDir, FOUNDING_NAME, TEXT)

@@ -1,13 +1,18 @@
 import { Command, CommanderError } from 'commander'
 import { VERSION } from '../version.js'
+import { adviceFor } from './advice.js'
+import { addAnchor } from './commands/anchor.js'
 import { addDemo } from './commands/demo.js'
 import { addInit } from './commands/init.js'
 import { addInvite } from './commands/invite.js'
 import { addJoin } from './commands/join.js'
 import { addMembers } from './commands/members.js'
+import { addRaft } from './commands/raft.js'
 import { addStatus } from './commands/status.js'
 import { addStorage } from './commands/storage.js'
+import { addTransfer } from './commands/transfer.js'
 import { addWatch } from './commands/watch.js'
+import { addCompensation, addConflict } from './commands/withdrawal-cases.js'
 import type { CommandContext } from './context.js'
 import { EXIT_CODE_HELP, ExitCode, exitCodeOf } from './exit-codes.js'
 import { painter } from './output.js'
@@ -46,6 +51,11 @@ export function createProgram(context: CommandContext, setExitCode: (code: numbe
   addStatus(program, context)
   addMembers(program, context)
   addStorage(program, context)
+  addAnchor(program, context)
+  addTransfer(program, context)
+  addConflict(program, context)
+  addCompensation(program, context)
+  addRaft(program, context)
   addWatch(program, context)
   addDemo(program, context, setExitCode)
   return program
@@ -59,5 +69,7 @@ function report(context: CommandContext, error: unknown): void {
   const { message, cause } = error instanceof Error ? error : new Error(String(error))
   const detail = cause instanceof Error && !message.includes(cause.message) ? ` (${cause.message})` : ''
   stderr.write(`${paint('silo-mesh:', 'bad')} ${message}${detail}\n`)
+  const advice = adviceFor(error)
+  if (advice !== undefined) stderr.write(`${advice}\n`)
   if (exitCodeOf(error) === ExitCode.defect && error instanceof Error) stderr.write(`${error.stack}\n`)
 }

@@ -16,7 +16,11 @@ const metadata = v.optional(v.record(v.string(), v.union([v.string(), v.number()
 const id = v.optional(v.string())
 const schemas = {
   raftTransfer: v.strictObject({ server_id: v.string(), timeout_ms: timeoutMs }),
-  anchor: v.strictObject({ id: v.string(), linearizable: v.optional(v.boolean(), false), timeout_ms: timeoutMs }),
+  anchor: v.strictObject({
+    id: v.string(),
+    linearizable: v.optional(v.boolean(), false),
+    timeout_ms: timeoutMs,
+  }),
   anchorCreate: v.strictObject({
     id,
     storage: v.string(),
@@ -150,5 +154,7 @@ type Given<Fields> = { [Name in keyof Fields]: Exclude<Fields[Name], undefined> 
 
 /** Without what was left out: the node takes no undefined for absent. */
 function given<Fields extends object>(fields: Fields): Given<Fields> {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Given<Fields>
+  return Object.fromEntries(
+    Object.entries(fields).filter(([, value]) => value !== undefined),
+  ) as Given<Fields>
 }

@@ -1,11 +1,17 @@
 import { type Command, InvalidArgumentError as CommanderArgumentError } from 'commander'
+import { UsageError } from '../../sync/errors.js'
 import type { CommandContext } from '../context.js'
 import { ControlClient } from '../control-client.js'
 import { DATA_DIR_VARIABLE, findDataDir } from '../data-directory.js'
+import { DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS } from '../params.js'
 
 export interface CommonOptions {
   readonly dataDir?: string
   readonly json?: boolean
+}
+
+export interface TimedOptions extends CommonOptions {
+  readonly timeoutMs: number
 }
 
 export function addJson(command: Command): Command {
@@ -22,6 +28,16 @@ export function addDataDir(command: Command, fallback: string): Command {
 /** Options of the commands that ask a running node. */
 export function addClientOptions(command: Command): Command {
   return addJson(addDataDir(command, 'default: this directory, or the only one in ./data'))
+}
+
+/** Of commands that wait for the strong group. */
+export function addTimeout(command: Command): Command {
+  return command.option(
+    '--timeout-ms <ms>',
+    'how long to try',
+    wholeNumber(1, MAX_TIMEOUT_MS),
+    DEFAULT_TIMEOUT_MS,
+  )
 }
 
 /** Asks the node of the data directory that the options mean. */
@@ -52,4 +68,20 @@ export function wholeNumber(min: number, max: number): (text: string) => number 
 
 export function appended(text: string, before: readonly string[] = []): string[] {
   return [...before, text]
+}
+
+/** `name=value` texts as an object; true, false and plain numbers are what they look like. @throws UsageError */
+export function parseMetadata(pairs: readonly string[]): Record<string, string | number | boolean> {
+  return Object.fromEntries(
+    pairs.map((pair) => {
+      const at = pair.indexOf('=')
+      if (at < 1) throw new UsageError(`--metadata ${JSON.stringify(pair)}: name=value expected`)
+      return [pair.slice(0, at), metadataValue(pair.slice(at + 1))]
+    }),
+  )
+}
+
+function metadataValue(text: string): string | number | boolean {
+  if (text === 'true' || text === 'false') return text === 'true'
+  return /^-?(0|[1-9]\d{0,14})$/.test(text) ? Number(text) : text
 }

@@ -64,7 +64,10 @@ function addChange(storage: Command, kind: 'deposit' | 'withdraw', context: Comm
     )
   if (kind === 'withdraw') {
     command.addOption(
-      new Option('--mode <mode>', 'beyond the rights of this server: at once and provisional, or only when backed')
+      new Option(
+        '--mode <mode>',
+        'beyond the rights of this server: at once and provisional, or only when backed',
+      )
         .choices(['optimistic', 'backed'])
         .default('optimistic'),
     )

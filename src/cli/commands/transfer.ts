@@ -1,0 +1,128 @@
+import type { Command } from 'commander'
+import type { CommandContext } from '../context.js'
+import { type JsonValue, printJson, printTable } from '../output.js'
+import {
+  addClientOptions,
+  addTimeout,
+  appended,
+  type CommonOptions,
+  collect,
+  parseMetadata,
+  type TimedOptions,
+  wholeNumber,
+  withClient,
+} from './common.js'
+
+interface TransferJson {
+  readonly id: string
+  readonly from: string
+  readonly to: string
+  readonly items: readonly string[]
+  readonly rate: number
+  readonly enabled: boolean
+  readonly version: number
+  readonly created_by: string
+}
+
+interface CreateOptions extends TimedOptions {
+  readonly item: string[]
+  readonly rate?: number
+  readonly id?: string
+  readonly metadata?: string[]
+}
+
+const MAX_RATE = 1_000_000_000
+
+export function addTransfer(program: Command, context: CommandContext): void {
+  const transfer = program
+    .command('transfer')
+    .description("links that move items from one anchor's storage to another's (strongly consistent)")
+  const list = transfer
+    .command('list')
+    .description('all transfers, or those at one anchor')
+    .option('--anchor <id>', 'only those that begin or end there')
+  addClientOptions(list).action((options: CommonOptions & { anchor?: string }) =>
+    listTransfers(context, options),
+  )
+  const create = transfer
+    .command('create')
+    .description('make a transfer between two anchors')
+    .argument('<from>', 'id of an anchor')
+    .argument('<to>', 'id of another one')
+    .requiredOption(
+      '--item <pattern>',
+      "an item key, or a pattern like 'minecraft:*_ore' (repeatable)",
+      appended,
+    )
+    .option('--rate <n>', 'items per second, at most', wholeNumber(1, MAX_RATE))
+    .option('--id <uuid>', 'for a retry after an unknown outcome: the same id makes one transfer')
+    .option('--metadata <name=value>', 'a small fact to keep with it (repeatable)', appended)
+  addTimeout(addClientOptions(create)).action((from: string, to: string, options: CreateOptions) =>
+    createTransfer(context, from, to, options),
+  )
+  const remove = transfer
+    .command('delete')
+    .description('remove a transfer; its anchors stay')
+    .argument('<id>')
+  addTimeout(addClientOptions(remove)).action((id: string, options: TimedOptions) =>
+    deleteTransfer(context, id, options),
+  )
+}
+
+async function listTransfers(
+  context: CommandContext,
+  { anchor, ...options }: CommonOptions & { readonly anchor?: string },
+): Promise<void> {
+  const params = anchor === undefined ? {} : { anchor }
+  const all = await withClient(context, options, (client) =>
+    collect<TransferJson>(client.stream('transfers', params)),
+  )
+  if (options.json) {
+    printJson(context.stdout, { transfers: all.map((transfer) => ({ ...transfer })) })
+    return
+  }
+  if (all.length === 0) context.stderr.write('no transfer as this server sees it\n')
+  const rows = all.map(({ id, from, to, items, rate, enabled }) => [
+    id,
+    from,
+    to,
+    items.join(' '),
+    enabled ? `${rate}/s` : 'off',
+  ])
+  printTable(context.stdout, ['transfer', 'from', 'to', 'items', 'rate'], rows)
+}
+
+async function createTransfer(
+  context: CommandContext,
+  from: string,
+  to: string,
+  { item, rate, id, metadata, timeoutMs, ...options }: CreateOptions,
+): Promise<void> {
+  const params = {
+    from,
+    to,
+    items: item,
+    ...(rate !== undefined && { rate }),
+    ...(id !== undefined && { id }),
+    ...(metadata && { metadata: parseMetadata(metadata) }),
+    timeout_ms: timeoutMs,
+  }
+  const transfer = (await withClient(context, options, (client) =>
+    client.call('transfer_create', params, timeoutMs),
+  )) as TransferJson
+  if (options.json) printJson(context.stdout, { ...transfer })
+  else context.stdout.write(`transfer ${transfer.id} leads from ${from} to ${to}\n`)
+}
+
+async function deleteTransfer(
+  context: CommandContext,
+  id: string,
+  { timeoutMs, ...options }: TimedOptions,
+): Promise<void> {
+  const params = { id, timeout_ms: timeoutMs }
+  const done = await withClient(context, options, (client) =>
+    client.call('transfer_delete', params, timeoutMs),
+  )
+  if (options.json) printJson(context.stdout, done as JsonValue)
+  else context.stdout.write(`transfer ${id} is gone\n`)
+}
