@@ -1,7 +1,7 @@
 /**
  * Replaces a method of a class while a simulation runs: the only way in which checkers look over a node's
  * shoulder and mutants break one. Production cannot get here: nothing outside src/simulation imports this
- * folder (a test says so), the replacement lives on the prototype of this process only, and `undo` puts the
+ * folder but its random generator (a test says so), the replacement lives on the prototype of this process only, and `undo` puts the
  * original back when the run ends, however it ends.
  */
 export function override<T extends object, K extends keyof T>(

@@ -104,7 +104,7 @@ const unknownError: Mutant = {
   withinSeeds: 10,
   apply(run) {
     run.atCleanUp(
-      override(Storage.prototype, 'withdraw', (original) => {
+      override(Storage.prototype, 'withdrawNow', (original) => {
         return function (this: Storage, item, amount) {
           try {
             return original.call(this, item, amount)

@@ -28,6 +28,11 @@ export interface OpenQuestion {
   readonly atUs: number
 }
 
+export interface ServerStatus {
+  readonly server: Server<MeshNode>
+  readonly status: NodeStatus
+}
+
 export interface PublishedEvent {
   readonly eventId: string
   readonly origin: number
@@ -54,6 +59,8 @@ export class Run {
   violation: Violation | undefined
   /** Why the run ended early without a verdict: a documented limit of the product was met. */
   excuse: string | undefined
+  #statuses: readonly ServerStatus[] = []
+  #statusesAt = -1
   readonly #open = new Set<OpenQuestion>()
   readonly #damaged = new Set<number>()
   readonly #cleanUps: (() => void)[] = []
@@ -145,10 +152,16 @@ export class Run {
     for (const checker of this.checkers) checker.observe?.()
   }
 
-  *statuses(): IterableIterator<{ server: Server<MeshNode>; status: NodeStatus }> {
-    for (const server of this.cluster.servers) {
-      if (server.node !== undefined) yield { server, status: server.node.status() }
+  /** The status of every running node; taken once between two events, since several checkers ask. */
+  statuses(): readonly ServerStatus[] {
+    const { executed } = this.cluster.kernel
+    if (this.#statusesAt !== executed) {
+      this.#statusesAt = executed
+      this.#statuses = this.cluster.servers.flatMap((server) =>
+        server.node === undefined ? [] : [{ server, status: server.node.status() }],
+      )
     }
+    return this.#statuses
   }
 
   hosts(server: number, place: Place): boolean {
