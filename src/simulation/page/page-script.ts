@@ -122,6 +122,7 @@ function drawMessages() {
 }
 
 function drawMarks() {
+  let phases = 0
   for (const mark of data.marks) {
     if (mark.atUs < from || mark.atUs > to) continue
     const x = timeX(mark.atUs)
@@ -135,7 +136,7 @@ function drawMarks() {
       draw2d.stroke()
       draw2d.setLineDash([])
       draw2d.textAlign = x > canvas.clientWidth - 160 ? 'right' : 'left'
-      draw2d.fillText(' ' + mark.label.slice(0, 40) + ' ', x, TOP)
+      draw2d.fillText(' ' + mark.label.slice(0, 40) + ' ', x, TOP + (mark.kind === 'phase' ? (phases++ % 2) * 13 : -2))
     }
     for (const server of lanes) {
       const y = laneY(server)
