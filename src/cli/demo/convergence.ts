@@ -1,3 +1,4 @@
+import type { Structure } from './messages.js'
 import type { Stage } from './stage.js'
 import { itemKey, type Quantities } from './verdict.js'
 
@@ -10,6 +11,7 @@ export interface Convergence {
   readonly convergenceMs: number
   /** In the order of the servers. */
   readonly finals: readonly Quantities[]
+  readonly structures: readonly Structure[]
 }
 
 /** Waits until vectors and checksums of all servers are equal, then compares quantity by quantity. */
@@ -28,7 +30,9 @@ export async function awaitConvergence(stage: Stage): Promise<Convergence> {
     const rows = await server.call('quantities', undefined)
     return new Map(rows.map(([storage, item, quantity]) => [itemKey(storage, item), BigInt(quantity)]))
   })
-  return { converged: areEqual && haveEqualQuantities(finals), convergenceMs, finals }
+  const structures = await awaitStructure(stage)
+  const converged = areEqual && haveEqualQuantities(finals) && haveEqualStructure(structures)
+  return { converged, convergenceMs, finals, structures }
 }
 
 function haveEqualQuantities([first, ...others]: readonly Quantities[]): boolean {
@@ -36,4 +40,19 @@ function haveEqualQuantities([first, ...others]: readonly Quantities[]): boolean
     (other) =>
       other.size === first!.size && [...first!].every(([key, quantity]) => other.get(key) === quantity),
   )
+}
+
+/** Followers learn within a heartbeat of the leader what is committed. */
+async function awaitStructure(stage: Stage): Promise<readonly Structure[]> {
+  let structures: readonly Structure[] = []
+  await stage.becomes(CONVERGENCE_TIMEOUT_MS, async () => {
+    structures = await stage.all((server) => server.call('structure', undefined))
+    return haveEqualStructure(structures)
+  })
+  return structures
+}
+
+function haveEqualStructure(structures: readonly Structure[]): boolean {
+  const texts = structures.map(({ anchors, transfers }) => JSON.stringify([anchors, transfers]))
+  return texts.every((text) => text === texts[0])
 }

@@ -24,6 +24,8 @@ interface Waiting {
 export class GameServer {
   address = ''
   restarts = 0
+  /** Leaders of the strong group as seen by this server, by term. */
+  readonly leaders = new Map<number, string>()
   /** Operations of processes that are gone. */
   private before: Progress = { operations: 0, acknowledged: 0 }
   private current: Progress = { operations: 0, acknowledged: 0 }
@@ -34,7 +36,7 @@ export class GameServer {
 
   constructor(
     private readonly environment: Environment,
-    private readonly params: Omit<StartParams, 'peers'>,
+    private readonly params: Omit<StartParams, 'peers' | 'found'>,
     private readonly onUnexpectedEnd: (error: DemoFailure) => void,
   ) {}
 
@@ -46,6 +48,10 @@ export class GameServer {
     return this.params.operationLog
   }
 
+  get structureLog(): string {
+    return this.params.structureLog
+  }
+
   get progress(): Progress {
     return {
       operations: this.before.operations + this.current.operations,
@@ -53,9 +59,10 @@ export class GameServer {
     }
   }
 
-  async start(peers: readonly string[]): Promise<void> {
+  /** With `found` it founds the strong group: the very first start of one server. */
+  async start(peers: readonly string[], { found = false } = {}): Promise<void> {
     this.launch()
-    const { address } = await this.call('start', { ...this.params, peers })
+    const { address } = await this.call('start', { ...this.params, peers, found })
     this.address = address
   }
 
@@ -139,6 +146,8 @@ export class GameServer {
   private hear(message: FromServer): void {
     if ('progress' in message) {
       this.current = message.progress
+      const { leader } = message.progress
+      if (leader) this.leaders.set(leader.term, leader.serverId)
       return
     }
     const waiting = this.waiting.get(message.id)

@@ -7,9 +7,12 @@ export interface StartParams {
   readonly secret: string
   readonly dataDir: string
   readonly operationLog: string
+  readonly structureLog: string
   readonly peers: readonly string[]
   readonly seed: number
   readonly players: number
+  /** This start founds the strong group of the mesh. */
+  readonly found: boolean
 }
 
 export interface ServerState {
@@ -18,6 +21,16 @@ export interface ServerState {
   readonly settled: boolean
   /** Equal on two servers when their vectors and their state are. */
   readonly fingerprint: string
+  /** Server id of the leader of the strong group as seen here, and in which term. */
+  readonly leader: string | undefined
+  readonly term: number
+  readonly voters: readonly string[]
+}
+
+/** Ids of all anchors and transfers that a server shows. */
+export interface Structure {
+  readonly anchors: readonly string[]
+  readonly transfers: readonly string[]
 }
 
 export interface Methods {
@@ -31,6 +44,7 @@ export interface Methods {
   readonly state: { params: undefined; result: ServerState }
   /** [storage, item, quantity as a decimal string] of everything visible. */
   readonly quantities: { params: undefined; result: readonly (readonly [string, string, string])[] }
+  readonly structure: { params: undefined; result: Structure }
   readonly stop: { params: undefined; result: unknown }
 }
 
@@ -46,6 +60,8 @@ export interface Progress {
   /** Operations begun and settled by this process. */
   readonly operations: number
   readonly acknowledged: number
+  /** Of the strong group, while it is known. */
+  readonly leader?: { readonly term: number; readonly serverId: string }
 }
 
 export type FromServer =

@@ -8,17 +8,24 @@ export interface Phase {
 }
 
 const LINK_TIMEOUT_MS = 10_000
+/** Enough for several elections on a busy machine. */
+const LEADER_TIMEOUT_MS = 20_000
 
 const start: Phase = {
   title: ({ servers }) => `three servers start: ${servers.map(({ id }) => id).join(', ')}`,
   run: async (stage) => {
     // The first one alone founds the mesh; the others find each other through it.
-    for (const server of stage.servers) await stage.orEnd(server.start(stage.peersOf(server)))
+    for (const [position, server] of stage.servers.entries())
+      await stage.orEnd(server.start(stage.peersOf(server), { found: position === 0 }))
     await stage.until('all servers linked', LINK_TIMEOUT_MS, async () => {
       const states = await Promise.all(stage.servers.map((server) => server.call('state', undefined)))
       return states.every(({ linked }) => linked.length === stage.servers.length - 1)
     })
     await stage.all((server) => server.call('play', undefined))
+    await stage.until('every server a voter of the strong group', LEADER_TIMEOUT_MS, async () => {
+      const states = await Promise.all(stage.servers.map((server) => server.call('state', undefined)))
+      return states.every(({ voters }) => voters.length === stage.servers.length)
+    })
   },
 }
 
@@ -49,20 +56,33 @@ const heal: Phase = {
 }
 
 const kill: Phase = {
-  title: (stage) => `${victim(stage).id} is killed with SIGKILL; the others play on`,
+  title: () => 'the leader of the strong group is killed with SIGKILL; the others play on',
   run: async (stage) => {
     // At no particular moment of its tick.
     await stage.playOn(stage.random.uniform() * 0.05)
-    await stage.orEnd(victim(stage).kill())
+    let victim: GameServer | undefined
+    await stage.until('a leader', LEADER_TIMEOUT_MS, async () => {
+      victim = await stage.leader()
+      return victim !== undefined
+    })
+    stage.victim = victim!
+    await stage.orEnd(stage.victim.kill())
     stage.counts.kills += 1
+    stage.counts.leaderKills += 1
     await stage.playOn(0.2)
+    const others = stage.servers.filter((server) => server !== stage.victim)
+    await stage.until(
+      'another leader',
+      LEADER_TIMEOUT_MS,
+      async () => (await stage.leader(others)) !== undefined,
+    )
   },
 }
 
 const restart: Phase = {
-  title: (stage) => `${victim(stage).id} is started again from its data directory and plays at once`,
+  title: (stage) => `${stage.victim!.id} is started again from its data directory and plays at once`,
   run: async (stage) => {
-    const server = victim(stage)
+    const server = stage.victim!
     await stage.orEnd(server.restart(stage.peersOf(server)))
     await stage.orEnd(server.call('play', undefined))
     await stage.playOn(0.3)
@@ -77,8 +97,7 @@ const rest: Phase = {
 }
 
 /**
- * The acts in their order. Anchors and transfers through Raft, and contended withdrawals across the cut, are
- * further phases between `start` and `rest`, with further counts in `DemoCounts` and fields in report.ts.
+ * The acts in their order. All the time builders make anchors and transfers through the strong group, too.
  */
 export const PHASES: readonly Phase[] = [start, play, cut, heal, kill, restart, rest]
 
@@ -86,11 +105,6 @@ function pair({ servers, options }: Stage): [GameServer, GameServer] {
   const spared = options.seed % servers.length
   const [left, right] = servers.filter((_, position) => position !== spared)
   return [left!, right!]
-}
-
-/** One of the pair that was cut: it has just caught up. */
-function victim(stage: Stage): GameServer {
-  return pair(stage)[Math.floor(stage.options.seed / stage.servers.length) % 2]!
 }
 
 function idOf({ id }: GameServer): string {

@@ -3,6 +3,8 @@ import { painter, printTable } from '../output.js'
 import type { Convergence } from './convergence.js'
 import type { LoggedOperation, Outcome } from './operation-log.js'
 import type { DemoCounts } from './stage.js'
+import type { StructureOperation } from './structure-log.js'
+import type { StructureVerdict } from './structure-verdict.js'
 import type { Quantities, Verdict } from './verdict.js'
 
 /** The demo's last line with --json. Later phases add fields; none of these changes its meaning. */
@@ -17,6 +19,13 @@ export interface DemoJson {
   readonly duplicated: number
   readonly kills: number
   readonly cuts: number
+  /** In the strong group at the end. */
+  readonly anchors: number
+  readonly transfers: number
+  /** Acknowledged, as the servers' own logs tell; `strong_lost` of them are missing somewhere at the end. */
+  readonly strong_acknowledged: number
+  readonly strong_lost: number
+  readonly leader_changes: number
   readonly convergence_ms: number
   readonly seconds: number
 }
@@ -26,21 +35,39 @@ export interface DemoResult {
     readonly id: string
     readonly restarts: number
     readonly log: readonly LoggedOperation[]
+    readonly structureLog: readonly StructureOperation[]
     readonly quantities: Quantities
   }[]
   readonly counts: DemoCounts
   readonly convergence: Convergence
   readonly verdict: Verdict
+  readonly structure: StructureVerdict
+  readonly leaderChanges: number
   readonly seconds: number
 }
 
-export function isGood({ convergence, verdict, servers }: DemoResult): boolean {
-  // A run in which nothing happened proves nothing.
-  const acknowledged = servers.every(({ log }) => count(log, 'acknowledged') > 0)
-  return convergence.converged && verdict.lost === 0n && verdict.duplicated === 0n && acknowledged
+export function isGood(result: DemoResult): boolean {
+  const { convergence, verdict, structure } = result
+  const isNothingWrong = verdict.lost === 0n && verdict.duplicated === 0n && structure.lost === 0
+  return convergence.converged && isNothingWrong && hasHappened(result)
 }
 
-export function toJson({ servers, counts, convergence, verdict, seconds }: DemoResult): DemoJson {
+/** A run in which nothing happened proves nothing. */
+function hasHappened({ servers, counts, leaderChanges }: DemoResult): boolean {
+  const hasPlayed = servers.every(({ log }) => count(log, 'acknowledged') > 0)
+  const hasBuilt = servers.every(({ structureLog }) => count(structureLog, 'acknowledged') > 0)
+  return hasPlayed && hasBuilt && leaderChanges >= counts.leaderKills
+}
+
+export function toJson({
+  servers,
+  counts,
+  convergence,
+  verdict,
+  structure,
+  leaderChanges,
+  seconds,
+}: DemoResult): DemoJson {
   return {
     servers: servers.length,
     operations: servers.reduce((sum, { log }) => sum + log.length, 0),
@@ -50,6 +77,11 @@ export function toJson({ servers, counts, convergence, verdict, seconds }: DemoR
     duplicated: Number(verdict.duplicated),
     kills: counts.kills,
     cuts: counts.cuts,
+    anchors: structure.anchors,
+    transfers: structure.transfers,
+    strong_acknowledged: structure.acknowledged,
+    strong_lost: structure.lost,
+    leader_changes: leaderChanges,
     convergence_ms: convergence.convergenceMs,
     seconds,
   }
@@ -60,7 +92,7 @@ export function printReport(
   variables: CommandContext['variables'],
   result: DemoResult,
 ): void {
-  const { servers, convergence, verdict, counts, seconds } = result
+  const { servers, convergence, verdict, structure, leaderChanges, counts, seconds } = result
   const paint = painter(sink, variables)
   const rows = servers.map(({ id, restarts, log, quantities }) => [
     restarts > 0 ? `${id} (killed, restarted)` : id,
@@ -98,6 +130,13 @@ export function printReport(
       ? `All servers equal ${convergence.convergenceMs} ms after the last operation: vectors, checksums, and every quantity.\n`
       : `The servers did ${paint('not', 'bad')} become equal within ${convergence.convergenceMs} ms.\n`,
   )
+  const { happened: made, didNot: notMade } = structure.unknown
+  const open = made + notMade > 0 ? `; of ${made + notMade} without an answer ${made} had happened` : ''
+  sink.write(
+    `Strong group: ${number(structure.anchors)} anchors and ${number(structure.transfers)} transfers on every server, ` +
+      `${number(structure.acknowledged)} operations acknowledged, ${number(structure.lost)} lost${open}; ` +
+      `leadership passed on ${leaderChanges} times.\n`,
+  )
   for (const line of verdict.wrong) sink.write(`  ${line}\n`)
   const word = isGood(result) ? paint('PASSED', 'good') : paint('FAILED', 'bad')
   sink.write(
@@ -106,7 +145,7 @@ export function printReport(
   )
 }
 
-function count(log: readonly LoggedOperation[], outcome: Outcome): number {
+function count(log: readonly { readonly outcome: Outcome }[], outcome: Outcome): number {
   return log.reduce((sum, operation) => sum + Number(operation.outcome === outcome), 0)
 }
 

@@ -9,6 +9,8 @@ import { PHASES } from './phases.js'
 import { ProgressReport } from './progress.js'
 import type { DemoResult } from './report.js'
 import { type DemoOptions, Stage } from './stage.js'
+import { parseStructureLog } from './structure-log.js'
+import { judgeStructure } from './structure-verdict.js'
 import { judge } from './verdict.js'
 
 const MAX_LOG_BYTES = 512 * 1024 * 1024
@@ -49,21 +51,33 @@ async function play(stage: Stage): Promise<DemoResult> {
   }
   progress.begin('all servers compare what they have')
   const convergence = await awaitConvergence(stage)
-  const servers = await stage.all(async ({ id, restarts, operationLog }) => {
-    const text = (await readTextFile(environment.disk, operationLog, MAX_LOG_BYTES)) ?? ''
-    return { id, restarts, log: parseOperationLog(text) }
+  const servers = await stage.all(async ({ id, restarts, operationLog, structureLog }) => {
+    const text = async (path: string) => (await readTextFile(environment.disk, path, MAX_LOG_BYTES)) ?? ''
+    return {
+      id,
+      restarts,
+      log: parseOperationLog(await text(operationLog)),
+      structureLog: parseStructureLog(await text(structureLog)),
+    }
   })
   const verdict = judge(
     servers.map(({ log }) => log),
     convergence.finals,
   )
+  const structure = judgeStructure(
+    servers.map(({ structureLog }) => structureLog),
+    convergence.structures,
+  )
   progress.done()
+  const { leaderChanges } = stage
   await stage.all((server) => server.stop())
   return {
     servers: servers.map((server, position) => ({ ...server, quantities: convergence.finals[position]! })),
     counts: stage.counts,
     convergence,
     verdict,
+    structure,
+    leaderChanges,
     seconds: Math.round((environment.clock.monotonicMs() - startedMs) / 100) / 10,
   }
 }

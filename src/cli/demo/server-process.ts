@@ -2,6 +2,7 @@ import { createRealEnvironment } from '../../environment/real-environment.js'
 import { MeshNode } from '../../node/mesh-node.js'
 import { processContext } from '../context.js'
 import { createLogger } from '../logs.js'
+import { Builder } from './builder.js'
 import { Game } from './game.js'
 import type { Call, FromServer, MethodName, Methods, ServerState, StartParams } from './messages.js'
 
@@ -9,7 +10,7 @@ import type { Call, FromServer, MethodName, Methods, ServerState, StartParams } 
 const environment = createRealEnvironment()
 const PROGRESS_INTERVAL_MS = 100
 
-let running: { readonly node: MeshNode; readonly game: Game } | undefined
+let running: { readonly node: MeshNode; readonly game: Game; readonly builder: Builder } | undefined
 
 type Handlers = {
   readonly [Name in MethodName]: (params: Methods[Name]['params']) => Promise<Methods[Name]['result']>
@@ -18,14 +19,19 @@ type Handlers = {
 const handlers: Handlers = {
   start: async (params) => {
     const node = await startNode(params)
-    running = { node, game: await Game.open(environment, node, params) }
+    const game = await Game.open(environment, node, params)
+    running = { node, game, builder: await Builder.open(environment, node, params) }
     reportProgress()
     return { address: node.address }
   },
-  play: async () => required().game.play(),
+  play: async () => {
+    const { game, builder } = required()
+    game.play()
+    builder.build()
+  },
   rest: async () => {
-    const { node, game } = required()
-    await game.rest()
+    const { node, game, builder } = required()
+    await Promise.all([game.rest(), builder.rest()])
     await node.flush()
   },
   cut: async (servers) => required().node.setCut(servers),
@@ -38,10 +44,14 @@ const handlers: Handlers = {
         [...node.storage(id).items()].map(({ item, quantity }) => [id, item, quantity.toString()] as const),
       )
   },
+  structure: async () => {
+    const { anchors, transfers } = required().node
+    return { anchors: await everyId(anchors), transfers: await everyId(transfers) }
+  },
   stop: async () => required().node.stop(),
 }
 
-function startNode({ clusterId, serverId, secret, dataDir, peers }: StartParams): Promise<MeshNode> {
+function startNode({ clusterId, serverId, secret, dataDir, peers, found }: StartParams): Promise<MeshNode> {
   return MeshNode.start({
     clusterId,
     serverId,
@@ -49,6 +59,7 @@ function startNode({ clusterId, serverId, secret, dataDir, peers }: StartParams)
     dataDir,
     listen: { host: '127.0.0.1', port: 0 },
     peers,
+    found,
     environment,
     logger: createLogger(processContext(), 'error', 'text'),
   })
@@ -56,6 +67,7 @@ function startNode({ clusterId, serverId, secret, dataDir, peers }: StartParams)
 
 function describeState(node: MeshNode): ServerState {
   const { numberingHeld, partitions } = node.status()
+  const raft = node.raft()
   const facts = partitions.map(({ partition, versionVector, checksum }) => {
     const rows = Object.entries(versionVector).sort(([left], [right]) => (left < right ? -1 : 1))
     return [partition, checksum, rows]
@@ -65,7 +77,21 @@ function describeState(node: MeshNode): ServerState {
     numberingHeld,
     settled: partitions.every(({ settled }) => settled),
     fingerprint: JSON.stringify(facts),
+    leader: raft?.leader,
+    term: raft?.term ?? 0,
+    voters: raft?.peers.flatMap(({ voter, serverId }) => (voter ? [serverId] : [])) ?? [],
   }
+}
+
+async function everyId(registry: MeshNode['anchors'] | MeshNode['transfers']): Promise<string[]> {
+  const ids: string[] = []
+  let after: string | undefined
+  do {
+    const page = await registry.list(after === undefined ? {} : { after })
+    ids.push(...page.entries.map(({ id }) => id))
+    after = page.next
+  } while (after !== undefined)
+  return ids
 }
 
 function required(): NonNullable<typeof running> {
@@ -74,8 +100,11 @@ function required(): NonNullable<typeof running> {
 }
 
 function reportProgress(): void {
-  const { operations, acknowledged } = required().game
-  say({ progress: { operations, acknowledged } })
+  const { game, node } = required()
+  const { operations, acknowledged } = game
+  const { leader: serverId, term } = node.raft() ?? {}
+  const leader = serverId !== undefined && term !== undefined ? { term, serverId } : undefined
+  say({ progress: { operations, acknowledged, ...(leader && { leader }) } })
   environment.scheduler.after(PROGRESS_INTERVAL_MS, reportProgress)
 }
 

@@ -14,6 +14,8 @@ export interface DemoOptions {
 export interface DemoCounts {
   kills: number
   cuts: number
+  /** The leader of the strong group was the one that was killed. */
+  leaderKills: number
 }
 
 const CLUSTER = 'demo'
@@ -26,8 +28,10 @@ const DETAIL_MS = 200
 /** Three servers, and what a phase needs to play with them. */
 export class Stage {
   readonly servers: readonly GameServer[]
-  readonly counts: DemoCounts = { kills: 0, cuts: 0 }
+  readonly counts: DemoCounts = { kills: 0, cuts: 0, leaderKills: 0 }
   readonly random: SeededRandom
+  /** Killed, to be started again. */
+  victim: GameServer | undefined
   private readonly ended = new AbortController()
 
   constructor(
@@ -48,6 +52,7 @@ export class Stage {
     this.servers = SERVER_NAMES.map((serverId) => {
       const dataDir = `${directory}/${serverId}`
       const operationLog = `${directory}/${serverId}.operations.log`
+      const structureLog = `${directory}/${serverId}.structure.log`
       const { seed } = options
       const params = {
         clusterId: CLUSTER,
@@ -55,6 +60,7 @@ export class Stage {
         secret,
         dataDir,
         operationLog,
+        structureLog,
         seed,
         players: PLAYERS_A_SERVER,
       }
@@ -93,6 +99,20 @@ export class Stage {
       await this.pause(LOOK_MS)
     }
     return true
+  }
+
+  /** The leader of the strong group, of the newest term that any of these servers knows; undefined without one. */
+  async leader(servers: readonly GameServer[] = this.servers): Promise<GameServer | undefined> {
+    const states = await this.orEnd(Promise.all(servers.map((server) => server.call('state', undefined))))
+    const newest = states.reduce((best, state) => (state.term > best.term ? state : best))
+    return servers.find(({ id }) => id === newest.leader)
+  }
+
+  /** How often leadership has passed on, as all servers together have seen. */
+  get leaderChanges(): number {
+    const terms = new Map(this.servers.flatMap(({ leaders }) => [...leaders]))
+    const leaders = [...terms].sort(([left], [right]) => left - right).map(([, serverId]) => serverId)
+    return leaders.filter((serverId, position) => position > 0 && serverId !== leaders[position - 1]).length
   }
 
   /** Whatever still runs, dies. */

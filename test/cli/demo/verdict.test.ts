@@ -10,6 +10,8 @@ import {
 } from '../../../src/cli/demo/operation-log.js'
 import { OwnShare, type PlannedOperation, Players, QUARRY } from '../../../src/cli/demo/players.js'
 import { isGood, toJson } from '../../../src/cli/demo/report.js'
+import { parseStructureLog, StructureLog } from '../../../src/cli/demo/structure-log.js'
+import { judgeStructure } from '../../../src/cli/demo/structure-verdict.js'
 import { itemKey, judge, type Quantities } from '../../../src/cli/demo/verdict.js'
 import { createRealEnvironment } from '../../../src/environment/real-environment.js'
 import { SeededRandom } from '../../../src/simulation/kernel/random.js'
@@ -27,6 +29,10 @@ function operation(
 function quantities(amount: bigint, item = 'a:b'): Quantities {
   return new Map(amount === 0n ? [] : [[itemKey('s', item), amount]])
 }
+
+const ANCHOR = '01a209e3-d846-7044-9fcf-193925a39559'
+const OTHER = '01a209e3-d846-7044-9fcf-193925a39560'
+const LINK = '01a209e3-d846-7044-9fcf-193925a39561'
 
 const deposit = operation('deposit', 10, 'acknowledged')
 
@@ -129,6 +135,39 @@ t.test(
   },
 )
 
+t.test('every acknowledged anchor and transfer must be on every server', async (t) => {
+  const { disk } = createRealEnvironment()
+  const path = `${await temporaryDirectory(t)}/structure.log`
+  const log = await StructureLog.open(disk, path)
+  await log.intend('anchor', ANCHOR)
+  await log.acknowledge('anchor', ANCHOR)
+  await log.intend('anchor', OTHER)
+  await log.refuse('anchor', OTHER, 'NO_QUORUM')
+  await log.intend('transfer', LINK)
+  const text = await readFile(path, 'utf8')
+  const outcomes = (from: string) => parseStructureLog(from).map(({ outcome }) => outcome)
+  t.strictSame(outcomes(text), ['acknowledged', 'refused', 'unknown'])
+  t.strictSame(outcomes(`${text}? anchor ${OTHER}\n`), ['acknowledged', 'unknown', 'unknown'], 'asked again')
+  for (let length = 0; length < text.length; length++) {
+    const cut = outcomes(text.slice(0, length))
+    t.ok(cut.every((outcome, position) => outcome === 'unknown' || outcome === outcomes(text)[position]))
+  }
+  const logs = [parseStructureLog(text)]
+  const all = { anchors: [ANCHOR], transfers: [LINK] }
+  t.strictSame(judgeStructure(logs, [all, all]), {
+    anchors: 1,
+    transfers: 1,
+    acknowledged: 1,
+    lost: 0,
+    unknown: { happened: 1, didNot: 0 },
+  })
+  const without = { anchors: [], transfers: [] }
+  t.match(judgeStructure(logs, [all, without]), { lost: 1, anchors: 0, unknown: { happened: 0, didNot: 1 } })
+  const torn = await StructureLog.open(disk, path)
+  await torn.acknowledge('transfer', LINK)
+  t.strictSame(outcomes(await readFile(path, 'utf8')), ['acknowledged', 'refused', 'acknowledged'])
+})
+
 t.test('players are seeded, bring real drops and take only their own', async (t) => {
   t.match(LOOT_DATA_SOURCE, /minecraft-data .*MIT/)
   t.ok(BLOCKS.length > 800 && ENTITIES.length > 50)
@@ -169,11 +208,15 @@ t.test('players are seeded, bring real drops and take only their own', async (t)
 t.test(
   'the last line of the demo has exactly the agreed fields, and its verdict needs all of them',
   async (t) => {
+    const built = parseStructureLog(`? anchor ${ANCHOR}\n+ anchor ${ANCHOR}\n`)
+    const structures = [{ anchors: [ANCHOR], transfers: [] }]
     const base = {
-      servers: [{ id: 'a', restarts: 0, log: [deposit], quantities: quantities(10n) }],
-      counts: { kills: 1, cuts: 1 },
-      convergence: { converged: true, convergenceMs: 5, finals: [quantities(10n)] },
+      servers: [{ id: 'a', restarts: 0, log: [deposit], structureLog: built, quantities: quantities(10n) }],
+      counts: { kills: 1, cuts: 1, leaderKills: 1 },
+      convergence: { converged: true, convergenceMs: 5, finals: [quantities(10n)], structures },
       verdict: judge([[deposit]], [quantities(10n)]),
+      structure: judgeStructure([built], structures),
+      leaderChanges: 2,
       seconds: 1.5,
     }
     t.strictSame(toJson(base), {
@@ -185,6 +228,11 @@ t.test(
       duplicated: 0,
       kills: 1,
       cuts: 1,
+      anchors: 1,
+      transfers: 0,
+      strong_acknowledged: 1,
+      strong_lost: 0,
+      leader_changes: 2,
       convergence_ms: 5,
       seconds: 1.5,
     })
@@ -192,6 +240,10 @@ t.test(
     t.equal(isGood({ ...base, convergence: { ...base.convergence, converged: false } }), false)
     t.equal(isGood({ ...base, verdict: judge([[deposit]], [quantities(9n)]) }), false)
     t.equal(isGood({ ...base, verdict: judge([[deposit]], [quantities(11n)]) }), false)
+    const lost = judgeStructure([built], [...structures, { anchors: [], transfers: [] }])
+    t.equal(isGood({ ...base, structure: lost }), false)
+    t.equal(isGood({ ...base, leaderChanges: 0 }), false, 'the kill of a leader changes it')
+    t.equal(isGood({ ...base, servers: [{ ...base.servers[0]!, structureLog: [] }] }), false)
     t.equal(
       isGood({ ...base, servers: [{ ...base.servers[0]!, log: [] }] }),
       false,
