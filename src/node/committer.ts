@@ -69,6 +69,8 @@ export class Committer {
   private scheduled = false
   private gatheredTurns = 0
   private holding = false
+  /** The journal has failed or is about to close: what is not on its way by now never will be. */
+  private ended = false
   /** In the order of their records, per partition the order in which they will be numbered. */
   private held: HeldWrites[] = []
   private readonly requeued = new Set<Generation>()
@@ -164,6 +166,7 @@ export class Committer {
 
   /** The disk is full (`final` false) or has failed: whoever waits hears of it. */
   failed(error: SiloMeshError, final: boolean): void {
+    if (final) this.ended = true
     for (const group of this.groups.values()) group.fail(error, final)
     // A stop must not wait for somebody to make room on the disk.
     for (const resolve of this.idleWaiters.splice(0)) resolve()
@@ -184,6 +187,8 @@ export class Committer {
   }
 
   private run(): void {
+    // A turn that was asked for before the end may come after it; the journal takes nothing more then.
+    if (this.ended) return
     const journal = this.ports.journal()
     if (this.flight || journal.status !== 'ok' || journal.pendingBytes > MAX_FLUSH_BACKLOG_BYTES) return
     if (this.holding) this.flyUnnumbered(journal)

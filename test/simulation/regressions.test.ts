@@ -7,6 +7,7 @@ import { MeshNode } from '../../src/node/mesh-node.js'
 import { Cluster } from '../../src/simulation/cluster/cluster.js'
 import { DEFAULT_DISK_PROFILE } from '../../src/simulation/disk/store.js'
 import { DEFAULT_PROFILE } from '../../src/simulation/network/conditions.js'
+import { NotRunningError } from '../../src/sync/errors.js'
 
 // Each of these was a seed that failed; the smallest scenario that shows it is kept here.
 
@@ -47,6 +48,33 @@ t.test('seed 101: numbering opens while unnumbered writes are on their way to th
   t.ok(committer.isIdle)
   t.equal(partition.ownReplica.known, 1)
   t.ok(group.numbered.reached)
+})
+
+t.test('seed 25: a flush that was asked for before the end does not reach a closed journal', async (t) => {
+  const partition = new Partition('')
+  partition.writeAs('s1@00000000000000000000000000000001')
+  const turns: (() => void)[] = []
+  const journal = {
+    status: 'ok',
+    pendingBytes: 0,
+    append: () => {
+      throw new NotRunningError('the journal is closed')
+    },
+  } as unknown as Journal
+  const committer = new Committer({
+    journal: () => journal,
+    partitions: new Map([['', partition]]),
+    soon: (task) => turns.push(task),
+    committed: () => undefined,
+  })
+  const entry = partition.table.entry(partition.table.namespace(CellKind.counter, 'vault'), 'sim:item')
+  partition.own.deposit(entry, 1)
+  const group = committer.groupOf(partition)
+  const outcome = group.durable.wait()
+  committer.failed(new NotRunningError('the node stopped'), true)
+  await t.rejects(outcome, NotRunningError)
+  t.equal(turns.length, 1)
+  t.doesNotThrow(() => turns[0]?.())
 })
 
 t.test('seed 2: a value set after one from the far future was seen wins over it, everywhere', async (t) => {
