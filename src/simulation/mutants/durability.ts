@@ -88,10 +88,27 @@ const backupNotNoticed: Mutant = {
   },
 }
 
+const replayRefuses: Mutant = {
+  name: 'replay-refuses-writes-that-had-no-number-yet',
+  invariant: 'N2',
+  withinSeeds: 40,
+  apply(run) {
+    run.atCleanUp(
+      override(Replay.prototype, 'take', (original) => {
+        return function (this: Replay, record) {
+          original.call(this, record)
+          if (this.unnumberedWrites().length > 0) throw new TypeError('an unexpected record')
+        }
+      }),
+    )
+  },
+}
+
 export const durabilityMutants: readonly Mutant[] = [
   gossipBeforePersist,
   acknowledgeBeforePersist,
   replaySkipsTail,
+  replayRefuses,
   incarnationReused,
   backupNotNoticed,
 ]
