@@ -2,6 +2,7 @@ import { CellKind, type ObjectValue } from '../crdt/cell.js'
 import type { Partition } from '../crdt/partition.js'
 import { FrameError } from '../sync/errors.js'
 import { incarnationOfReplica, type ReplicaId, serverOfReplica } from '../sync/identity.js'
+import type { Logger } from '../sync/logger.js'
 import { expectArray, expectBoolean, expectBytesOf, expectString, expectUint } from '../wire/expect.js'
 import type { WireValue } from '../wire/wire-value.js'
 
@@ -59,7 +60,7 @@ export class MemberDirectory {
 
   constructor(
     private readonly shared: Partition,
-    private readonly onUnreadable: (server: string, error: FrameError) => void,
+    private readonly logger: Logger,
   ) {}
 
   /** A member cell has changed. */
@@ -99,7 +100,7 @@ export class MemberDirectory {
       this.cards.set(server, card)
     } catch (error) {
       if (!(error instanceof FrameError)) throw error
-      this.onUnreadable(server, error)
+      this.logger.warn({ serverId: server, error }, 'a member cell cannot be read')
     }
   }
 }

@@ -19,7 +19,7 @@ import type { NodeEvents } from './node-events.js'
 import { partitionOfWorld, SHARED_PARTITION, worldOfPartition } from './partitions.js'
 import type { PublishOptions } from './publications.js'
 import type { Receipt } from './receipt.js'
-import type { MemberStatus, NodeStatus, RaftView } from './status.js'
+import { describeRaft, type MemberStatus, type NodeStatus, type RaftView } from './status.js'
 import { Storage } from './storage.js'
 import type { WithdrawalCase } from './withdrawal.js'
 
@@ -163,7 +163,7 @@ export class MeshNode implements AsyncDisposable {
 
   /** The strong group as this server sees it; undefined while it takes no part yet. */
   raft(): RaftView | undefined {
-    return this.core.raftView()
+    return describeRaft(this.core.strong.status())
   }
 
   /** Asks the leader of the strong group to hand over to that server. @throws ConflictError */

@@ -1,47 +1,38 @@
 import { CellKind } from '../crdt/cell.js'
 import type { Partition } from '../crdt/partition.js'
 import type { Environment, KeyPair, Timer } from '../environment/environment.js'
-import type { ReplicatorPorts } from '../gossip/replicator.js'
 import type { JournalStatus } from '../journal/journal.js'
-import type { Link, LinkDownReason, LinkHandler } from '../link/link.js'
-import { LinkManager } from '../link/link-manager.js'
+import type { LinkManager } from '../link/link-manager.js'
 import { MIN_SECRET_BYTES } from '../link/link-manager-options.js'
-import { createRegistry, type Registry } from '../registry/registry.js'
-import { StrongGroup } from '../strong/strong-group.js'
+import type { Registry } from '../registry/registry.js'
+import type { StrongGroup } from '../strong/strong-group.js'
 import type { ConsistencyLevel } from '../sync/consistency.js'
-import { ConfigError, NotRunningError, type RefusalReason, type SiloMeshError } from '../sync/errors.js'
+import { NotRunningError, type SiloMeshError } from '../sync/errors.js'
 import type { SyncEvent } from '../sync/event.js'
-import { serverOfReplica } from '../sync/identity.js'
-import { VERSION } from '../version.js'
 import type { EncodedDelta } from './committer.js'
 import type { NodeConfig } from './config.js'
 import { DurableState, type DurableStateOwner } from './durable-state.js'
 import { GossipDriver } from './gossip-driver.js'
+import type { Incarnation } from './journal-records.js'
 import { LevelWaiters, type ReachOptions } from './levels.js'
-import { type MemberCard, MemberDirectory, memberToValue } from './members.js'
-import { MeshView, raftLinks } from './mesh-view.js'
+import { MemberDirectory } from './members.js'
+import { MeshView } from './mesh-view.js'
 import { NodeEmitter, type NodeEvents } from './node-events.js'
+import { createLinks } from './node-links.js'
 import { OperationLog } from './operation-log.js'
+import { Presence } from './presence.js'
 import { Publications } from './publications.js'
 import { Rejoin } from './rejoin.js'
 import { announceStatus } from './server-events.js'
 import { loadServerKey, readSecretFile } from './server-key.js'
 import { Settlements } from './settlements.js'
 import { SharedState } from './shared-state.js'
-import {
-  describeMembers,
-  describeNode,
-  describeRaft,
-  type MemberStatus,
-  type NodeStatus,
-  type RaftView,
-} from './status.js'
+import { describeMembers, describeNode, type MemberStatus, type NodeStatus } from './status.js'
 import type { StorageHost } from './storage.js'
+import { checkGroupEntry, createStrongRoom, groupEntry } from './strong-room.js'
 import { withdrawalId } from './withdrawals.js'
 import { Milestone, type WriteGroup } from './write-group.js'
-
-/** How long a stopping node waits for its departure to reach a peer. */
-const DEPART_TIMEOUT_MS = 2_000
+import { Writership } from './writership.js'
 
 /**
  * The rooms of a node put together: durable state below, gossip and links beside it. `MeshNode` is its face.
@@ -57,39 +48,47 @@ export class NodeCore implements StorageHost, DurableStateOwner {
   private readonly gossip: GossipDriver
   private readonly directory: MemberDirectory
   private readonly view: MeshView
+  private readonly writership: Writership
+  private readonly presence: Presence
   private readonly waiters: LevelWaiters
   private readonly rejoin: Rejoin
   private readonly links: LinkManager
   private readonly readiness = new Milestone<undefined>()
   private readonly startedMs: number
-  private readonly startedWallMs: number
   private targetsDue: Timer | undefined
   private reachableDue: Timer | undefined
-  private changingIncarnation = false
-  private isVerified = false
-  private strongStarted = false
   private stopping: Promise<void> | undefined
 
   private constructor(
     private readonly config: NodeConfig,
     private readonly environment: Environment,
     private readonly durables: DurableState,
-    private readonly keyPair: KeyPair,
+    keyPair: KeyPair,
     secret: Uint8Array,
   ) {
     const { clock, scheduler } = environment
     const { shared } = durables.partitions
     this.startedMs = clock.monotonicMs()
-    this.startedWallMs = Math.floor(clock.wallMs())
-    this.emitter = new NodeEmitter((event, error) =>
-      config.logger.error({ event, error }, 'a listener threw'),
-    )
-    this.directory = new MemberDirectory(shared, (serverId, error) =>
-      config.logger.warn({ serverId, error }, 'a member cell cannot be read'),
-    )
+    this.emitter = new NodeEmitter(config.logger)
+    this.directory = new MemberDirectory(shared, config.logger)
     this.gossip = new GossipDriver({
       environment,
-      ports: this.replicatorPorts(),
+      ports: {
+        serverId: config.serverId,
+        partitions: durables.partitions.byName,
+        store: (delta) => durables.store(delta),
+        canStore: () => durables.canStore(),
+        ownWritesLost: (replica, number) => this.writership.writesLost(replica, number),
+        digestHeard: (server, digest) => this.rejoin.heardFrom(server, digest),
+        merged: () => this.rejoin.progressed(),
+        acknowledged: () => this.waiters.check(),
+        mismatch: (serverId, partition, replica) => {
+          config.logger.error({ serverId, partition, replica }, 'equal vectors, unequal state: full exchange')
+          this.emitter.emit('mismatch', { serverId, partition, replica })
+        },
+        soon: (task) => scheduler.soon(task),
+        uniform: () => environment.random.uniform(),
+      },
       incarnation: durables.incarnation,
       syncIntervalMs: config.syncIntervalMs,
       heartbeatIntervalMs: config.heartbeatIntervalMs,
@@ -112,60 +111,54 @@ export class NodeCore implements StorageHost, DurableStateOwner {
       scheduler,
       () => this.readiness.reached,
     )
+    this.writership = new Writership({
+      durables,
+      logger: config.logger,
+      isStopping: () => this.stopping !== undefined,
+      onMayVote: () => this.startStrong(),
+      onIncarnation: (incarnation, before) => this.incarnationChanged(incarnation, before),
+    })
     this.rejoin = new Rejoin({
       partitions: durables.partitions.byName,
       scheduler,
       graceMs: config.rejoinGraceMs,
       otherServers: () => this.view.otherServers(),
       hasPeers: config.peers.length > 0,
-      onVerified: () => {
-        this.isVerified = true
-        this.beginWriting()
-      },
+      onVerified: () => this.writership.verified(),
       onReady: () => {
         this.readiness.reach(undefined)
         this.waiters.check()
       },
     })
-    this.links = new LinkManager({
+    this.links = createLinks({
+      config,
       environment,
-      logger: config.logger,
+      durables,
       keyPair,
       secret,
-      clusterId: config.clusterId,
-      serverId: config.serverId,
-      replicaId: () => durables.incarnation.replica,
-      ...(config.listen && { listen: config.listen }),
-      ...(config.advertise !== undefined && { advertisedAddress: config.advertise }),
-      compression: config.compression,
-      nameOwner: (serverId) => this.view.nameOwner(serverId),
-      owner: {
-        linkUp: (link) => this.linkUp(link),
-        linkDown: (link, reason) => this.linkDown(link, reason),
-        refused: (peer, reason, detail, by) => this.linkRefused(peer, reason, detail, by),
-      },
+      view: this.view,
+      emitter: this.emitter,
+      gossip: this.gossip,
+      onLinksChanged: () => this.reachableMayDiffer(),
     })
-    this.strong = new StrongGroup({
+    this.presence = new Presence({
+      config,
       environment,
-      logger: config.logger,
-      serverId: config.serverId,
-      disk: durables.raftDisk,
-      ...config.raft,
-      links: raftLinks(() => this.gossip.replicator),
-      append: (records) => durables.append(records),
-      whenDurable: (position) => durables.whenDurable(position),
-      servers: () => this.view.serverViews(),
-      onLeaderChange: (leader) =>
-        this.emitter.emit('leader', { serverId: leader === undefined ? undefined : serverOfReplica(leader) }),
+      durables,
+      directory: this.directory,
+      publicKey: keyPair.publicKey,
+      address: () => this.listenAddress,
     })
-    this.registry = createRegistry({
-      store: this.strong,
+    const { strong, registry } = createStrongRoom({
+      config,
       environment,
-      serverId: config.serverId,
-      liveServers: () => this.view.liveServers(),
-      onEvent: (event) => this.emitter.emit('event', event),
-      logger: config.logger,
+      durables,
+      view: this.view,
+      emitter: this.emitter,
+      replicator: () => this.gossip.replicator,
     })
+    this.strong = strong
+    this.registry = registry
     this.settlements = new Settlements({
       partitions: durables.partitions.byName,
       environment,
@@ -176,17 +169,8 @@ export class NodeCore implements StorageHost, DurableStateOwner {
       canWrite: () => !this.stopping && durables.journalStatus === 'ok',
     })
     this.state = new SharedState(shared, clock, this)
-    const { serverId, retentionMs, logger } = config
     const deliver = (event: SyncEvent) => this.emitter.emit('event', event)
-    this.publications = new Publications({
-      environment,
-      logger,
-      serverId,
-      shared,
-      retentionMs,
-      host: this,
-      deliver,
-    })
+    this.publications = new Publications({ ...config, environment, shared, host: this, deliver })
     durables.serve(this)
   }
 
@@ -196,12 +180,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
       config.secret ?? (await readSecretFile(environment.disk, config.secretFile!, MIN_SECRET_BYTES))
     const durables = await DurableState.open(config, environment)
     try {
-      if (config.found && durables.raftDisk.group.groupId !== '') {
-        throw new ConfigError('found: this server already belongs to a mesh; start it without')
-      }
-      if (config.recoverRaft && durables.raftDisk.group.groupId === '') {
-        throw new ConfigError('recoverRaft: this server belongs to no strong group that could be recovered')
-      }
+      checkGroupEntry(config, durables)
       const keyPair = await loadServerKey(environment, config.dataDir)
       return new NodeCore(config, environment, durables, keyPair, secret)
     } catch (error) {
@@ -217,9 +196,9 @@ export class NodeCore implements StorageHost, DurableStateOwner {
     this.rejoin.start()
     // A recovery gives up the peers that it would otherwise wait to hear of; it begins a new epoch, so no vote of
     // an older one can be repeated (invariant RAFT-9).
-    if (this.config.recoverRaft) this.startStrong()
+    if (this.config.recoverRaft) this.writership.recover()
     await this.links.start()
-    this.writeMemberCard(false)
+    this.presence.announce()
     this.updateTargets()
     this.gossip.start()
     this.settlements.start()
@@ -314,7 +293,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
         return
       case CellKind.member:
         this.directory.invalidate()
-        this.reachableDue ??= this.environment.scheduler.after(0, () => this.updateReachable())
+        this.reachableMayDiffer()
         this.targetsDue ??= this.environment.scheduler.after(0, () => this.updateTargets())
         return
       case CellKind.event:
@@ -340,89 +319,19 @@ export class NodeCore implements StorageHost, DurableStateOwner {
 
   // What gossip and links tell.
 
-  private replicatorPorts(): ReplicatorPorts {
-    const { config, durables, environment } = this
-    return {
-      serverId: config.serverId,
-      partitions: durables.partitions.byName,
-      store: (delta) => durables.store(delta),
-      canStore: () => durables.canStore(),
-      ownWritesLost: (replica, number) => this.ownWritesLost(replica, number),
-      digestHeard: (server, digest) => this.rejoin.heardFrom(server, digest),
-      merged: () => this.rejoin.progressed(),
-      acknowledged: () => this.waiters.check(),
-      mismatch: (serverId, partition, replica) => {
-        config.logger.error({ serverId, partition, replica }, 'equal vectors, unequal state: full exchange')
-        this.emitter.emit('mismatch', { serverId, partition, replica })
-      },
-      soon: (task) => environment.scheduler.soon(task),
-      uniform: () => environment.random.uniform(),
-    }
-  }
-
-  private linkUp(link: Link): LinkHandler {
-    this.reachableDue ??= this.environment.scheduler.after(0, () => this.updateReachable())
-    this.emitter.emit('linkUp', { serverId: link.remote.serverId, address: link.remote.remoteAddress })
-    return this.gossip.linkUp(link)
-  }
-
-  private linkDown(link: Link, { reason }: LinkDownReason): void {
-    this.gossip.linkDown(link)
-    this.reachableDue ??= this.environment.scheduler.after(0, () => this.updateReachable())
-    this.emitter.emit('linkDown', { serverId: link.remote.serverId, reason })
-  }
-
-  private linkRefused(peer: string, reason: RefusalReason, detail: string, by: 'local' | 'remote'): void {
-    this.emitter.emit('linkRefused', { peer, reason, detail, by })
-  }
-
-  private ownWritesLost(replica: string, number: number): void {
-    if (this.changingIncarnation || this.stopping || replica !== this.durables.incarnation.replica) return
-    this.changingIncarnation = true
-    this.durables.committer.holdNumbering()
-    this.config.logger.error(
-      { replica, number },
-      'peers know writes that this server has lost: new incarnation',
-    )
-    this.durables.takeNewIncarnation().then(
-      ({ replica: after, starts }) => {
-        this.changingIncarnation = false
-        this.gossip.membership.changeIncarnation(after, starts)
-        this.writeMemberCard(false)
-        this.rejoin.verify()
-        this.beginWriting()
-        this.strong.changeIncarnation(after)
-        this.settlements.changeIncarnation()
-        this.emitter.emit('incarnation', { replica: after, before: replica })
-      },
-      (error: unknown) => {
-        this.changingIncarnation = false
-        this.config.logger.error({ error }, 'no new incarnation could be taken')
-      },
-    )
-  }
-
-  /**
-   * Once no write of this replica is missing here it may number new ones, and vote. While the incarnation changes
-   * nothing may be numbered as the old one (invariant I1), whatever the peers say meanwhile.
-   */
-  private beginWriting(): void {
-    if (!this.isVerified || this.changingIncarnation) return
-    this.durables.committer.openNumbering()
-    this.startStrong()
+  private incarnationChanged({ replica, starts }: Incarnation, before: string): void {
+    this.gossip.membership.changeIncarnation(replica, starts)
+    this.presence.announce()
+    this.rejoin.verify()
+    this.strong.changeIncarnation(replica)
+    this.settlements.changeIncarnation()
+    this.emitter.emit('incarnation', { replica, before })
   }
 
   private startStrong(): void {
-    const { durables, config } = this
-    if (this.strongStarted) return
-    this.strongStarted = true
-    const entry = config.found ? 'found' : config.recoverRaft ? 'recover' : 'rejoin'
-    this.strong.start(durables.incarnation.replica, entry)
+    const { config, durables } = this
+    this.strong.start(durables.incarnation.replica, groupEntry(config))
     this.registry.start()
-  }
-
-  raftView(): RaftView | undefined {
-    return describeRaft(this.strong.status())
   }
 
   withdrawalId(): string {
@@ -435,6 +344,10 @@ export class NodeCore implements StorageHost, DurableStateOwner {
 
   changedHere(partition: Partition, entry: number): void {
     this.onEntryChanged(partition, entry)
+  }
+
+  private reachableMayDiffer(): void {
+    this.reachableDue ??= this.environment.scheduler.after(0, () => this.updateReachable())
   }
 
   /** Rights can be asked of the servers that are linked. */
@@ -451,24 +364,6 @@ export class NodeCore implements StorageHost, DurableStateOwner {
     this.waiters.check()
   }
 
-  private writeMemberCard(departed: boolean): void {
-    const { shared } = this.durables.partitions
-    const card: MemberCard = {
-      replica: this.durables.incarnation.replica,
-      address: this.listenAddress,
-      worlds: this.config.worlds,
-      version: VERSION,
-      publicKey: this.keyPair.publicKey,
-      memoryOnly: this.config.dataDir === undefined,
-      departed,
-      startedMs: this.startedWallMs,
-    }
-    const entry = shared.table.entry(shared.table.namespace(CellKind.member, ''), this.config.serverId)
-    shared.own.setObject(entry, memberToValue(card))
-    this.durables.groupOf(shared)
-    this.directory.invalidate()
-  }
-
   private removeExpired(): void {
     const beforeMs = this.environment.clock.wallMs() - this.config.retentionMs
     for (const partition of this.partitions()) partition.removeExpired(beforeMs)
@@ -481,7 +376,9 @@ export class NodeCore implements StorageHost, DurableStateOwner {
     await this.registry.stop()
     await this.strong.stop()
     this.settlements.stop()
-    if (depart || this.config.dataDir === undefined) await this.sayGoodbye()
+    if (depart || this.config.dataDir === undefined) {
+      await this.presence.depart(this.waiters, this.links.links.size > 0)
+    }
     this.gossip.announceLeave()
     let failure: unknown
     // Writes become durable and go out before the links close; a disk that takes none is reported by `close`.
@@ -495,14 +392,5 @@ export class NodeCore implements StorageHost, DurableStateOwner {
     this.readiness.fail(new NotRunningError('the node stopped before it was ready'), true)
     this.emitter.emit('stopped')
     if (failure) throw failure
-  }
-
-  /** Leaves the membership; others should know before this server is gone. */
-  private async sayGoodbye(): Promise<void> {
-    if (this.durables.journalStatus !== 'ok') return
-    this.writeMemberCard(true)
-    if (this.links.links.size === 0 || this.durables.committer.numberingHeld) return
-    const group = this.groupOf(this.durables.partitions.shared)
-    await this.waiters.reach(group.numbered, 'ANY', { timeoutMs: DEPART_TIMEOUT_MS }).catch(() => undefined)
   }
 }

@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events'
 import type { RefusalReason, SiloMeshError } from '../sync/errors.js'
 import type { SyncEvent } from '../sync/event.js'
+import type { Logger } from '../sync/logger.js'
 import type { WithdrawalCase } from './withdrawal.js'
 
 /** What a node tells its embedding server, beside return values. */
@@ -34,11 +35,11 @@ export interface NodeEvents {
   stopped: []
 }
 
-/** Listeners that throw are reported to `onThrow` and hold nobody back. */
+/** Listeners that throw are logged and hold nobody back. */
 export class NodeEmitter {
   private readonly emitter = new EventEmitter()
 
-  constructor(private readonly onThrow: (event: string, error: unknown) => void) {
+  constructor(private readonly logger: Logger) {
     this.emitter.setMaxListeners(0)
   }
 
@@ -55,7 +56,7 @@ export class NodeEmitter {
       try {
         listener(...args)
       } catch (error) {
-        this.onThrow(name, error)
+        this.logger.error({ event: name, error }, 'a listener threw')
       }
     }
   }

@@ -1,0 +1,63 @@
+import type { Environment } from '../environment/environment.js'
+import type { Replicator } from '../gossip/replicator.js'
+import { createRegistry, type Registry } from '../registry/registry.js'
+import { type GroupEntry, StrongGroup } from '../strong/strong-group.js'
+import { ConfigError } from '../sync/errors.js'
+import { serverOfReplica } from '../sync/identity.js'
+import type { NodeConfig } from './config.js'
+import type { DurableState } from './durable-state.js'
+import { type MeshView, raftLinks } from './mesh-view.js'
+import type { NodeEmitter } from './node-events.js'
+
+export interface StrongRoomOptions {
+  readonly config: NodeConfig
+  readonly environment: Environment
+  readonly durables: DurableState
+  readonly view: MeshView
+  readonly emitter: NodeEmitter
+  readonly replicator: () => Replicator
+}
+
+/** The strong group of a node and what stands on it: anchors, transfers, locks. */
+export function createStrongRoom(options: StrongRoomOptions): { strong: StrongGroup; registry: Registry } {
+  const { config, durables, emitter, environment, replicator, view } = options
+  const { logger, serverId } = config
+  const strong = new StrongGroup({
+    environment,
+    logger,
+    serverId,
+    disk: durables.raftDisk,
+    ...config.raft,
+    links: raftLinks(replicator),
+    append: (records) => durables.append(records),
+    whenDurable: (position) => durables.whenDurable(position),
+    servers: () => view.serverViews(),
+    onLeaderChange: (leader) =>
+      emitter.emit('leader', { serverId: leader === undefined ? undefined : serverOfReplica(leader) }),
+  })
+  const registry = createRegistry({
+    store: strong,
+    environment,
+    serverId,
+    liveServers: () => view.liveServers(),
+    onEvent: (event) => emitter.emit('event', event),
+    logger,
+  })
+  return { strong, registry }
+}
+
+/** @throws ConfigError when what the options ask for does not fit what this server already is */
+export function checkGroupEntry(config: NodeConfig, durables: DurableState): void {
+  const belongs = durables.raftDisk.group.groupId !== ''
+  if (config.found && belongs) {
+    throw new ConfigError('found: this server already belongs to a mesh; start it without')
+  }
+  if (config.recoverRaft && !belongs) {
+    throw new ConfigError('recoverRaft: this server belongs to no strong group that could be recovered')
+  }
+}
+
+export function groupEntry(config: NodeConfig): GroupEntry {
+  if (config.found) return 'found'
+  return config.recoverRaft ? 'recover' : 'rejoin'
+}
