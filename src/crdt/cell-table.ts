@@ -7,8 +7,6 @@ import { MAX_GRANTS } from './limits.js'
 import { addGrants, counterContribution, grantedTo, type Quantity } from './rights.js'
 import { TextColumn } from './text-column.js'
 
-export { addToCounter } from './rights.js'
-
 /** The entries of one kind under one name: the items of a storage, the registers, the members. */
 export interface Namespace {
   readonly kind: number

@@ -67,15 +67,3 @@ export function addGrants(
   }
   return [...totals].sort(([left], [right]) => (left < right ? -1 : 1))
 }
-
-/** A counter's totals after a deposit and a withdrawal. */
-export function addToCounter(
-  value: CounterValue,
-  change: { readonly deposited: Quantity; readonly withdrawn: Quantity },
-): CounterValue {
-  return {
-    ...value,
-    deposited: addQuantities(value.deposited, change.deposited),
-    withdrawn: addQuantities(value.withdrawn, change.withdrawn),
-  }
-}
