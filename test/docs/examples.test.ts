@@ -9,6 +9,7 @@ const TIMEOUT_MS = 60_000
 
 /** Brings the examples into the type check of the whole project (`npm run types`). */
 export type TypeChecked = [
+  typeof import('../../docs/examples/batches.js'),
   typeof import('../../docs/examples/embed.js'),
   typeof import('../../docs/examples/shared-state.js'),
   typeof import('../../docs/examples/strong.js'),
@@ -17,6 +18,11 @@ export type TypeChecked = [
 
 /** What each example must say, in this order, whatever else it says. */
 const EXPECTED: Readonly<Record<string, readonly RegExp[]>> = {
+  'batches.ts': [
+    /^left: \[ \{ item: 'minecraft:iron_ingot', quantity: 5n \} \]$/m,
+    /^made: 1n$/m,
+    /^refused: INSUFFICIENT_RIGHTS 5n$/m,
+  ],
   'embed.ts': [
     /^lobby-1 sees 100n$/m,
     /^lobby-1 takes 30n backed$/m,
