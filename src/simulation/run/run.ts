@@ -254,7 +254,8 @@ export class Run {
   #startFailed(server: Server<MeshNode>, error: unknown): void {
     this.#mark(server.number, `start failed: ${textOf(error)}`)
     if (this.#damaged.has(server.number)) {
-      // A stored bit was flipped, here or in the backup that was put back. What the message advises: move the directory away and let the server rejoin with an empty one.
+      // A stored bit was flipped, here or in the backup that was put back. What the message advises: move the
+      // directory away and let the server rejoin with an empty one.
       server.replaceDisk(new Map())
       this.ledger.serverForgot(server.number, this.nowUs, undefined)
     } else if (!isDiskTrouble(error)) {
