@@ -12,7 +12,9 @@ export class ProgressReport {
   ) {}
 
   static async create({ stderr, variables }: CommandContext): Promise<ProgressReport> {
-    if (stderr.isTTY !== true || stderr !== process.stderr) return new ProgressReport(stderr, undefined)
+    // A terminal may say that it has no columns (a bare pty); the spinner would divide by them.
+    const isWide = stderr === process.stderr && process.stderr.isTTY && process.stderr.columns > 0
+    if (!isWide) return new ProgressReport(stderr, undefined)
     // Its colours are decided when it is loaded, and it does not know NO_COLOR.
     if (!wantsColour(stderr, variables)) process.env.FORCE_COLOR = '0'
     const { default: ora } = await import('ora')
