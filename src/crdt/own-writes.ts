@@ -69,6 +69,11 @@ export class OwnWrites {
     return this.open.length === 0 && this.sealed.length === 0
   }
 
+  /** Full generations that wait for their flush: how far writes are ahead of the journal. */
+  get sealedCount(): number {
+    return this.sealed.length
+  }
+
   /** The generation that the newest write went into; a stable object until a flush has taken it. */
   get openGeneration(): Generation {
     return this.open

@@ -21,6 +21,8 @@ export interface CommitterPorts {
   readonly soon: (task: () => void) => void
   /** Own writes are durable, numbered and part of the state: they may leave the server now. */
   readonly committed: (partition: Partition, deltas: readonly EncodedDelta[]) => void
+  /** Default `MAX_SEALED_GENERATIONS`. */
+  readonly maxSealedGenerations?: number
 }
 
 interface NumberedFlight {
@@ -52,6 +54,8 @@ interface Flight {
 const GATHER_ABOVE_CHANGES = 1024
 const GATHER_TURNS = 3
 
+/** Full generations of one partition that may wait for their flush: about four million changed entries. */
+export const MAX_SEALED_GENERATIONS = 256
 /** Above this much waiting for the disk no further flush is begun: remote deltas need room too. */
 const MAX_FLUSH_BACKLOG_BYTES = MAX_PENDING_BYTES / 2
 
@@ -65,6 +69,8 @@ const MAX_FLUSH_BACKLOG_BYTES = MAX_PENDING_BYTES / 2
  */
 export class Committer {
   private readonly groups = new Map<Generation, WriteGroup>()
+  private readonly overloaded = new Set<Partition>()
+  private readonly maxSealed: number
   private flight: Flight | undefined
   private scheduled = false
   private gatheredTurns = 0
@@ -77,18 +83,26 @@ export class Committer {
   private readonly idleWaiters: (() => void)[] = []
   private readonly landingWaiters: (() => void)[] = []
 
-  constructor(private readonly ports: CommitterPorts) {}
+  constructor(private readonly ports: CommitterPorts) {
+    this.maxSealed = ports.maxSealedGenerations ?? MAX_SEALED_GENERATIONS
+  }
 
   /** The group that the newest write of this partition belongs to; schedules its flush. */
   groupOf(partition: Partition): WriteGroup {
     const generation = partition.own.openGeneration
     let group = this.groups.get(generation)
     if (!group) {
+      if (partition.own.sealedCount >= this.maxSealed) this.overloaded.add(partition)
       group = new WriteGroup()
       this.groups.set(generation, group)
       this.schedule()
     }
     return group
+  }
+
+  /** Writes come so much faster than the journal takes them that further ones must be refused for a while. */
+  get isOverloaded(): boolean {
+    return this.overloaded.size > 0
   }
 
   get numberingHeld(): boolean {
@@ -249,6 +263,9 @@ export class Committer {
   }
 
   private land(flight: Flight): void {
+    for (const partition of this.overloaded) {
+      if (partition.own.sealedCount < this.maxSealed) this.overloaded.delete(partition)
+    }
     for (const { generation } of flight.held) this.groups.get(generation)?.durable.reach(undefined)
     for (const { partition, flush, encoded } of flight.numbered) {
       partition.completeFlush(flush)

@@ -92,6 +92,9 @@ export class DurableState {
   requireWritable(): void {
     if (this.stopped) throw new NotRunningError('the node has stopped')
     if (this.journalError) throw this.journalError
+    if (this.committer.isOverloaded) {
+      throw new OverloadedError('writes are too far ahead of the journal; give it a moment')
+    }
   }
 
   groupOf(partition: Partition): WriteGroup {

@@ -1,0 +1,85 @@
+import t from 'tap'
+import { CellKind } from '../../src/crdt/cell.js'
+import { MAX_GENERATION_CHANGES } from '../../src/crdt/own-writes.js'
+import { Partition } from '../../src/crdt/partition.js'
+import type { Scheduler } from '../../src/environment/environment.js'
+import { MemoryJournal } from '../../src/journal/memory-journal.js'
+import { Committer } from '../../src/node/committer.js'
+
+/** Runs what was put off only when told to. */
+class ManualScheduler implements Scheduler {
+  readonly tasks: (() => void)[] = []
+
+  after(): { cancel: () => void } {
+    return { cancel: () => undefined }
+  }
+
+  soon(task: () => void): void {
+    this.tasks.push(task)
+  }
+
+  /** Until nothing is left; returns how many ran. */
+  run(): number {
+    let count = 0
+    for (let task = this.tasks.shift(); task; task = this.tasks.shift()) {
+      task()
+      count += 1
+    }
+    return count
+  }
+}
+
+t.test('writes that outrun the journal are refused until it has caught up', async (t) => {
+  const scheduler = new ManualScheduler()
+  const partition = new Partition('')
+  partition.writeAs('a@01')
+  const committed: number[] = []
+  const committer: Committer = new Committer({
+    journal: () => journal,
+    partitions: new Map([['', partition]]),
+    soon: (task) => scheduler.soon(task),
+    committed: (_, deltas) => committed.push(...deltas.map(({ delta }) => delta.cells.length)),
+    maxSealedGenerations: 2,
+  })
+  const journal = new MemoryJournal(scheduler, { onDurable: (position) => committer.durable(position) })
+  const items = partition.table.namespace(CellKind.counter, 'vault')
+  let written = 0
+  while (!committer.isOverloaded) {
+    partition.own.deposit(partition.table.entry(items, `a:item_${written}`), 1)
+    committer.groupOf(partition)
+    written += 1
+  }
+  t.equal(written, 2 * MAX_GENERATION_CHANGES + 1)
+  scheduler.run()
+  t.notOk(committer.isOverloaded)
+  t.equal(
+    committed.reduce((sum, count) => sum + count, 0),
+    written,
+  )
+  t.equal(partition.ownReplica.known, written)
+})
+
+t.test(
+  'writes of one turn are one number a cell, and none is durable before the journal says so',
+  async (t) => {
+    const scheduler = new ManualScheduler()
+    const partition = new Partition('')
+    partition.writeAs('a@01')
+    const committer: Committer = new Committer({
+      journal: () => journal,
+      partitions: new Map([['', partition]]),
+      soon: (task) => scheduler.soon(task),
+      committed: () => undefined,
+    })
+    const journal = new MemoryJournal(scheduler, { onDurable: (position) => committer.durable(position) })
+    const entry = partition.table.entry(partition.table.namespace(CellKind.counter, 'vault'), 'a:b')
+    for (let count = 0; count < 100; count++) partition.own.deposit(entry, 1)
+    const group = committer.groupOf(partition)
+    t.notOk(group.durable.reached)
+    t.equal(partition.deltaSince('a@01', 0, 1000), undefined, 'nothing to send yet')
+    scheduler.run()
+    t.ok(group.durable.reached)
+    t.equal(partition.ownReplica.known, 1)
+    t.equal(partition.deltaSince('a@01', 0, 1000)?.cells.length, 1)
+  },
+)
