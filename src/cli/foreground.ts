@@ -30,7 +30,7 @@ const FINAL_REFUSALS: ReadonlySet<RefusalReason> = new Set([
 export async function runInForeground(context: CommandContext, options: ForegroundOptions): Promise<void> {
   const { dataDir, config, logger } = options
   const { environment } = context
-  const { signal, release } = interruption()
+  const { signal, release } = interruption(environment.clock)
   try {
     const path = `${dataDir}/${CONFIG_NAME}`
     const node = await startNode(context, dataDir, {

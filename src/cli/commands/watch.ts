@@ -27,7 +27,7 @@ export function addWatch(program: Command, context: CommandContext): void {
 
 async function watch(context: CommandContext, options: WatchOptions): Promise<void> {
   const { stdout, stderr, variables, environment } = context
-  const { signal, release } = interruption()
+  const { signal, release } = interruption(environment.clock)
   const paint = painter(stdout, variables)
   try {
     await withClient(context, options, async (client) => {

@@ -23,7 +23,7 @@ export interface RunOptions extends DemoOptions {
 /** Plays the demo. @throws DemoFailure, AbortedError on Ctrl-C */
 export async function runDemo(context: CommandContext, options: RunOptions): Promise<DemoResult> {
   const { environment, stderr } = context
-  const { signal, release } = interruption()
+  const { signal, release } = interruption(environment.clock)
   const directory = await makeTemporaryDirectory('silo-mesh-demo-')
   const progress = await ProgressReport.create(context)
   const stage = new Stage(environment, directory, options, progress, signal)
@@ -35,9 +35,9 @@ export async function runDemo(context: CommandContext, options: RunOptions): Pro
     throw error
   } finally {
     await stage.tearDown()
-    release()
     if (options.keep) stderr.write(`data and operation logs stay in ${directory}\n`)
     else await removeTree(directory)
+    release()
   }
 }
 
