@@ -6,6 +6,7 @@ export {
   manualResolver,
   serverPriorityResolver,
 } from './conflict/resolver.js'
+export type { AuditEntry } from './node/audit.js'
 export type { Durability, MeshNodeOptions } from './node/config.js'
 export type { ReachOptions } from './node/levels.js'
 export { MeshNode, type StateOptions } from './node/mesh-node.js'

@@ -12,6 +12,7 @@ import { CONSISTENCY_LEVELS } from '../sync/consistency.js'
 import { InvalidArgumentError } from '../sync/errors.js'
 import type { SyncEvent } from '../sync/event.js'
 import type { ServerIdentity } from '../sync/identity.js'
+import { type AuditEntry, auditPartition } from './audit.js'
 import { checkOptions, type MeshNodeOptions, type NodeConfig } from './config.js'
 import { EventStream } from './event-stream.js'
 import { NodeCore } from './node-core.js'
@@ -199,6 +200,11 @@ export class MeshNode implements AsyncDisposable {
       throw new InvalidArgumentError("decision: 'compensate' or 'keep'")
     this.core.requireWritable()
     return this.core.settlements.decide(id, decision)
+  }
+
+  /** Per item: what was deposited, withdrawn and compensated, what is unsettled, and whether rights and quantity agree. */
+  audit(): AuditEntry[] {
+    return [...this.core.partitions()].flatMap(auditPartition)
   }
 
   /** Sets a small shared value (last writer wins); undefined removes it. @throws InvalidArgumentError */

@@ -1,3 +1,4 @@
+import type { AuditRow } from './audit-verdict.js'
 import type { Structure } from './messages.js'
 import type { Stage } from './stage.js'
 import { itemKey, type Quantities } from './verdict.js'
@@ -12,12 +13,18 @@ export interface Convergence {
   /** In the order of the servers. */
   readonly finals: readonly Quantities[]
   readonly structures: readonly Structure[]
+  readonly audits: readonly (readonly AuditRow[])[]
 }
 
-/** Waits until vectors and checksums of all servers are equal, then compares quantity by quantity. */
+/** Waits until nothing is provisional and until vectors and checksums of all servers are equal, then compares quantity by quantity. */
 export async function awaitConvergence(stage: Stage): Promise<Convergence> {
   const { clock } = stage.environment
   const startedMs = clock.monotonicMs()
+  const isSettled = await stage.becomes(CONVERGENCE_TIMEOUT_MS, async () => {
+    const unsettled = await stage.all((server) => server.call('unsettled', undefined))
+    return unsettled.every((items) => items === 0)
+  })
+  if (isSettled) await stage.all((server) => server.call('conclude', undefined))
   const areEqual = await stage.becomes(CONVERGENCE_TIMEOUT_MS, async () => {
     const states = await stage.all((server) => server.call('state', undefined))
     return states.every(
@@ -31,8 +38,9 @@ export async function awaitConvergence(stage: Stage): Promise<Convergence> {
     return new Map(rows.map(([storage, item, quantity]) => [itemKey(storage, item), BigInt(quantity)]))
   })
   const structures = await awaitStructure(stage)
-  const converged = areEqual && haveEqualQuantities(finals) && haveEqualStructure(structures)
-  return { converged, convergenceMs, finals, structures }
+  const audits = await stage.all((server) => server.call('audit', undefined))
+  const converged = isSettled && areEqual && haveEqualQuantities(finals) && haveEqualStructure(structures)
+  return { converged, convergenceMs, finals, structures, audits }
 }
 
 function haveEqualQuantities([first, ...others]: readonly Quantities[]): boolean {

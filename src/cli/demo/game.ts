@@ -6,7 +6,7 @@ import { Withdrawal } from '../../node/withdrawal.js'
 import { SeededRandom } from '../../simulation/kernel/random.js'
 import { SiloMeshError } from '../../sync/errors.js'
 import type { StartParams } from './messages.js'
-import { OperationLog, parseOperationLog } from './operation-log.js'
+import { type LoggedOperation, OperationLog, parseOperationLog } from './operation-log.js'
 import { OwnShare, type PlannedOperation, Players } from './players.js'
 
 /** A game server's tick: 20 a second. */
@@ -27,7 +27,11 @@ export class Game {
     private readonly log: OperationLog,
     private readonly share: OwnShare,
     private readonly players: Players,
-  ) {}
+    /** Provisional withdrawals that a killed process left unsettled in its log, by withdrawal id. */
+    private readonly left: Map<string, LoggedOperation>,
+  ) {
+    node.on('settled', ({ id, state }) => this.settleLeft(id, state === 'compensated'))
+  }
 
   /** Takes up its share from the log that a killed process left. */
   static async open(environment: Environment, node: MeshNode, params: StartParams): Promise<Game> {
@@ -43,7 +47,13 @@ export class Game {
     const lastId = before.reduce((last, { id }) => Math.max(last, id), 0)
     const log = await OperationLog.open(disk, path, lastId)
     const random = new SeededRandom(seed).fork(serverId).fork(lastId)
-    return new Game(environment, node, log, share, new Players(random, share, params.players, seed))
+    const view = (storage: string, item: string) => Number(node.storage(storage).quantity(item))
+    const players = new Players(random, share, params.players, seed, view)
+    const left = before.filter(
+      ({ withdrawalId, outcome }) => withdrawalId !== undefined && outcome === 'unknown',
+    )
+    const byId = new Map(left.map((operation) => [operation.withdrawalId!, operation]))
+    return new Game(environment, node, log, share, players, byId)
   }
 
   play(): void {
@@ -59,6 +69,17 @@ export class Game {
     this.isResting = true
     await this.playing
     await Promise.all(this.provisional)
+  }
+
+  /**
+   * When nothing is provisional any more: what a killed process left, and whose settlement nobody heard of, was
+   * compensated if the mesh still tells so, and confirmed otherwise; for a compensation is told until acknowledged.
+   */
+  async conclude(): Promise<void> {
+    const back = new Set(this.node.compensations().map(({ id }) => id))
+    for (const id of [...this.left.keys()]) this.settleLeft(id, back.has(id))
+    await Promise.all(this.provisional)
+    for (const { id } of this.node.compensations()) this.node.acknowledgeCompensation(id)
   }
 
   private async run(): Promise<void> {
@@ -111,8 +132,29 @@ export class Game {
 
   private async whenSettled(id: number, operation: PlannedOperation, withdrawal: Withdrawal): Promise<void> {
     await withdrawal.durable
+    await this.log.provisional(id, withdrawal.id!)
     const isBack = (await withdrawal.settled) === 'compensated'
     await this.settle([isBack ? { id, operation, refusal: 'COMPENSATED' } : { id, operation }])
+    // Only now that it is written down that the player gave the items back: a crash before tells it again.
+    if (isBack) this.node.acknowledgeCompensation(withdrawal.id!)
+  }
+
+  /** Of a process before this one. */
+  private settleLeft(withdrawalId: string, isBack: boolean): void {
+    const operation = this.left.get(withdrawalId)
+    if (!operation) return
+    this.left.delete(withdrawalId)
+    const { id } = operation
+    const settling = this.settle([
+      isBack ? { id, operation, refusal: 'COMPENSATED' } : { id, operation },
+    ]).then(() => {
+      if (isBack) this.node.acknowledgeCompensation(withdrawalId)
+    })
+    this.provisional.add(settling)
+    settling.then(
+      () => this.provisional.delete(settling),
+      () => undefined,
+    )
   }
 
   private async settle(outcomes: readonly Settlement[]): Promise<void> {

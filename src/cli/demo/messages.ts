@@ -1,3 +1,5 @@
+import type { AuditRow } from './audit-verdict.js'
+
 /** What the orchestrator and the game servers say to each other over Node's IPC channel. */
 
 export interface StartParams {
@@ -44,6 +46,11 @@ export interface Methods {
   readonly state: { params: undefined; result: ServerState }
   /** [storage, item, quantity as a decimal string] of everything visible. */
   readonly quantities: { params: undefined; result: readonly (readonly [string, string, string])[] }
+  /** Items with withdrawals, of any server, that are not settled yet as seen here. */
+  readonly unsettled: { params: undefined; result: number }
+  /** Nothing is provisional any more: the last ones are written down, and all of it is durable. */
+  readonly conclude: { params: undefined; result: unknown }
+  readonly audit: { params: undefined; result: readonly AuditRow[] }
   readonly structure: { params: undefined; result: Structure }
   readonly stop: { params: undefined; result: unknown }
 }

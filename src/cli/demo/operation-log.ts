@@ -6,6 +6,7 @@ import type { OperationKind, PlannedOperation } from './players.js'
  * witness against which the demo judges the mesh. One line each, in this order:
  *
  *     ? 17 deposit quarry minecraft:stone 3     before the operation is given to the mesh
+ *     ~ 17 <withdrawal id>                      a provisional withdrawal, durable and not settled yet
  *     + 17                                      after its receipt has said that it is durable (and settled,
  *                                               where a withdrawal was provisional)
  *     - 17 INSUFFICIENT_QUANTITY                refused, or compensated: the items are where they were
@@ -46,6 +47,11 @@ export class OperationLog {
     )
   }
 
+  /** A withdrawal that stands for now; its second line comes when it has settled. */
+  provisional(id: number, withdrawalId: string): Promise<void> {
+    return this.write([`~ ${id} ${withdrawalId}\n`])
+  }
+
   async close(): Promise<void> {
     await this.last
     await this.file.close()
@@ -66,9 +72,12 @@ export type Outcome = 'acknowledged' | 'refused' | 'unknown'
 export interface LoggedOperation extends PlannedOperation {
   readonly id: number
   outcome: Outcome
+  /** Of a withdrawal that was provisional. */
+  withdrawalId?: string
 }
 
 const INTENT = /^\? (\d+) (deposit|withdraw) (\S+) (\S+) (\d+)$/
+const PROVISIONAL = /^~ (\d+) ([0-9a-f-]{36})$/
 const SETTLED = /^([+-]) (\d+)(?: \S+)?$/
 
 /** Lines that were cut off by the death of their process say nothing. */
@@ -89,6 +98,9 @@ export function parseOperationLog(text: string): LoggedOperation[] {
       })
       continue
     }
+    const provisional = PROVISIONAL.exec(line)
+    const made = provisional && operations.get(Number(provisional[1]))
+    if (made) made.withdrawalId = provisional[2]!
     const settled = SETTLED.exec(line)
     const operation = settled && operations.get(Number(settled[2]))
     if (operation) operation.outcome = settled[1] === '+' ? 'acknowledged' : 'refused'

@@ -13,6 +13,15 @@ export interface PlannedOperation {
 /** Where miners and hunters bring what dropped. */
 export const QUARRY = 'quarry'
 export const LARDER = 'larder'
+/** Rare things that everybody brings now and then, and that everybody takes, whoever brought them. */
+export const HOARD = 'hoard'
+const TREASURES = ['diamond', 'netherite_ingot', 'nether_star', 'elytra', 'totem_of_undying', 'beacon'].map(
+  (name) => `minecraft:${name}`,
+)
+const MOST_BROUGHT = 8
+
+/** How many of an item the players of a server see at the moment. */
+export type View = (storage: string, item: string) => number
 
 /** What this server may take out with a good conscience: what it is known to have put in and not taken out. */
 export class OwnShare {
@@ -79,6 +88,23 @@ const takeOwn: Activity = (random, share) => {
   return [{ kind: 'withdraw', storage: found.storage, item: found.item, amount }]
 }
 
+const bringTreasure: Activity = (random) => {
+  const item = random.pick(TREASURES)
+  return [{ kind: 'deposit', storage: HOARD, item, amount: random.integer(1, MOST_BROUGHT) }]
+}
+
+/** At least half of what is to be seen, while the players of other servers see the same. */
+function grabTreasure(view: View): Activity {
+  return (random, share) => {
+    const item = random.pick(TREASURES)
+    const seen = view(HOARD, item)
+    if (seen < 1) return []
+    const amount = random.integer(Math.ceil(seen / 2), seen)
+    share.add(HOARD, item, -amount)
+    return [{ kind: 'withdraw', storage: HOARD, item, amount }]
+  }
+}
+
 /** The simulated players of one server: seeded, so that one seed is one sequence of wishes. */
 export class Players {
   private readonly activities: readonly { readonly weight: number; readonly act: Activity }[]
@@ -88,14 +114,14 @@ export class Players {
     private readonly share: OwnShare,
     private readonly players: number,
     seed: number,
+    view: View = () => 0,
   ) {
     this.activities = [
       { weight: 5, act: new LootTable(BLOCKS, seed, 'blocks').activity(QUARRY) },
       { weight: 2, act: new LootTable(ENTITIES, seed, 'entities').activity(LARDER) },
       { weight: 3, act: takeOwn },
-      // Contended withdrawals (taking what other servers brought, across a cut) are one more activity here; they
-      // need outcomes beyond 'acknowledged' (provisional, compensated), so they come with an outcome each in
-      // operation-log.ts and verdict.ts.
+      { weight: 0.3, act: bringTreasure },
+      { weight: 0.3, act: grabTreasure(view) },
     ]
   }
 

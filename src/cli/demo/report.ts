@@ -1,11 +1,13 @@
 import type { CommandContext, TextSink } from '../context.js'
 import { painter, printTable } from '../output.js'
+import type { AuditVerdict } from './audit-verdict.js'
 import type { Convergence } from './convergence.js'
 import type { LoggedOperation, Outcome } from './operation-log.js'
 import type { DemoCounts } from './stage.js'
 import type { StructureOperation } from './structure-log.js'
 import type { StructureVerdict } from './structure-verdict.js'
 import type { Quantities, Verdict } from './verdict.js'
+import type { WithdrawalCounts } from './withdrawal-counts.js'
 
 /** The demo's last line with --json. Later phases add fields; none of these changes its meaning. */
 export interface DemoJson {
@@ -26,6 +28,14 @@ export interface DemoJson {
   readonly strong_acknowledged: number
   readonly strong_lost: number
   readonly leader_changes: number
+  /** Withdrawals that stand and were backed; provisional ones, and what became of them. */
+  readonly withdrawals_backed: number
+  readonly withdrawals_provisional: number
+  readonly withdrawals_confirmed: number
+  readonly withdrawals_compensated: number
+  /** Items whose true sum is negative at the end. */
+  readonly overdrawn: number
+  readonly audit: 'balanced' | 'unbalanced'
   readonly convergence_ms: number
   readonly seconds: number
 }
@@ -43,12 +53,16 @@ export interface DemoResult {
   readonly verdict: Verdict
   readonly structure: StructureVerdict
   readonly leaderChanges: number
+  readonly withdrawals: WithdrawalCounts
+  readonly audit: AuditVerdict
   readonly seconds: number
 }
 
 export function isGood(result: DemoResult): boolean {
-  const { convergence, verdict, structure } = result
-  const isNothingWrong = verdict.lost === 0n && verdict.duplicated === 0n && structure.lost === 0
+  const { convergence, verdict, structure, withdrawals, audit } = result
+  const isNothingLost = verdict.lost === 0n && verdict.duplicated === 0n && structure.lost === 0
+  const isAllSettled = withdrawals.provisional === withdrawals.confirmed + withdrawals.compensated
+  const isNothingWrong = isNothingLost && isAllSettled && audit.isBalanced && audit.overdrawn === 0
   return convergence.converged && isNothingWrong && hasHappened(result)
 }
 
@@ -65,6 +79,8 @@ export function toJson({
   convergence,
   verdict,
   structure,
+  withdrawals,
+  audit,
   leaderChanges,
   seconds,
 }: DemoResult): DemoJson {
@@ -82,6 +98,12 @@ export function toJson({
     strong_acknowledged: structure.acknowledged,
     strong_lost: structure.lost,
     leader_changes: leaderChanges,
+    withdrawals_backed: withdrawals.backed,
+    withdrawals_provisional: withdrawals.provisional,
+    withdrawals_confirmed: withdrawals.confirmed,
+    withdrawals_compensated: withdrawals.compensated,
+    overdrawn: audit.overdrawn,
+    audit: audit.isBalanced ? 'balanced' : 'unbalanced',
     convergence_ms: convergence.convergenceMs,
     seconds,
   }
@@ -137,7 +159,14 @@ export function printReport(
       `${number(structure.acknowledged)} operations acknowledged, ${number(structure.lost)} lost${open}; ` +
       `leadership passed on ${leaderChanges} times.\n`,
   )
-  for (const line of verdict.wrong) sink.write(`  ${line}\n`)
+  const { backed, provisional, confirmed, compensated } = result.withdrawals
+  const { audit } = result
+  sink.write(
+    `Withdrawals: ${number(backed)} backed, ${number(provisional)} provisional, of which ${number(confirmed)} were confirmed and ` +
+      `${number(compensated)} compensated; ${audit.overdrawn} items overdrawn; the audit is ` +
+      `${audit.isBalanced ? 'balanced' : paint('unbalanced', 'bad')}.\n`,
+  )
+  for (const line of [...verdict.wrong, ...audit.wrong]) sink.write(`  ${line}\n`)
   const word = isGood(result) ? paint('PASSED', 'good') : paint('FAILED', 'bad')
   sink.write(
     `${paint(word, 'strong')}: ${number(verdict.lost)} items lost, ${number(verdict.duplicated)} duplicated, by the servers' own logs ` +

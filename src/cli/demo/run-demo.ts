@@ -2,7 +2,9 @@ import { makeTemporaryDirectory, removeTree } from '../../environment/temporary-
 import { readTextFile } from '../../environment/text-file.js'
 import type { CommandContext } from '../context.js'
 import { interruption } from '../signals.js'
+import { judgeAudits } from './audit-verdict.js'
 import { awaitConvergence } from './convergence.js'
+import { DemoFailure } from './game-server.js'
 import { LOOT_DATA_SOURCE } from './loot.js'
 import { parseOperationLog } from './operation-log.js'
 import { PHASES } from './phases.js'
@@ -12,6 +14,7 @@ import { type DemoOptions, Stage } from './stage.js'
 import { parseStructureLog } from './structure-log.js'
 import { judgeStructure } from './structure-verdict.js'
 import { judge } from './verdict.js'
+import { countWithdrawals } from './withdrawal-counts.js'
 
 const MAX_LOG_BYTES = 512 * 1024 * 1024
 
@@ -52,7 +55,12 @@ async function play(stage: Stage): Promise<DemoResult> {
   progress.begin('all servers compare what they have')
   const convergence = await awaitConvergence(stage)
   const servers = await stage.all(async ({ id, restarts, operationLog, structureLog }) => {
-    const text = async (path: string) => (await readTextFile(environment.disk, path, MAX_LOG_BYTES)) ?? ''
+    const text = async (path: string) => {
+      const found = await readTextFile(environment.disk, path, MAX_LOG_BYTES)
+      // Without its witness nothing can be judged.
+      if (found === undefined) throw new DemoFailure(`${path} is gone: somebody else has removed it`)
+      return found
+    }
     return {
       id,
       restarts,
@@ -77,6 +85,8 @@ async function play(stage: Stage): Promise<DemoResult> {
     convergence,
     verdict,
     structure,
+    withdrawals: countWithdrawals(servers.map(({ log }) => log)),
+    audit: judgeAudits(convergence.audits),
     leaderChanges,
     seconds: Math.round((environment.clock.monotonicMs() - startedMs) / 100) / 10,
   }

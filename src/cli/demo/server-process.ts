@@ -1,10 +1,13 @@
 import { createRealEnvironment } from '../../environment/real-environment.js'
+import type { AuditEntry } from '../../node/audit.js'
 import { MeshNode } from '../../node/mesh-node.js'
 import { processContext } from '../context.js'
 import { createLogger } from '../logs.js'
+import type { AuditRow } from './audit-verdict.js'
 import { Builder } from './builder.js'
 import { Game } from './game.js'
 import type { Call, FromServer, MethodName, Methods, ServerState, StartParams } from './messages.js'
+import { itemKey } from './verdict.js'
 
 /** A process of its own that the demo forks: a game server with an embedded node. Told what to do over IPC. */
 const environment = createRealEnvironment()
@@ -44,6 +47,16 @@ const handlers: Handlers = {
         [...node.storage(id).items()].map(({ item, quantity }) => [id, item, quantity.toString()] as const),
       )
   },
+  unsettled: async () =>
+    required()
+      .node.audit()
+      .filter(({ provisional }) => provisional !== 0n).length,
+  conclude: async () => {
+    const { game, node } = required()
+    await game.conclude()
+    await node.flush()
+  },
+  audit: async () => required().node.audit().map(auditRow).sort(byKey),
   structure: async () => {
     const { anchors, transfers } = required().node
     return { anchors: await everyId(anchors), transfers: await everyId(transfers) }
@@ -81,6 +94,16 @@ function describeState(node: MeshNode): ServerState {
     term: raft?.term ?? 0,
     voters: raft?.peers.flatMap(({ voter, serverId }) => (voter ? [serverId] : [])) ?? [],
   }
+}
+
+function auditRow(entry: AuditEntry): AuditRow {
+  const { storage, item, deposited, withdrawn, compensated, provisional, rightsSum, quantity } = entry
+  const [d, w, c, p, r, q] = [deposited, withdrawn, compensated, provisional, rightsSum, quantity].map(String)
+  return [itemKey(storage, item), d!, w!, c!, p!, r!, q!]
+}
+
+function byKey([left]: AuditRow, [right]: AuditRow): number {
+  return left < right ? -1 : 1
 }
 
 async function everyId(registry: MeshNode['anchors'] | MeshNode['transfers']): Promise<string[]> {

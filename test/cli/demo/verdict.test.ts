@@ -1,6 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import fc from 'fast-check'
 import t from 'tap'
+import { type AuditRow, judgeAudits } from '../../../src/cli/demo/audit-verdict.js'
 import { BLOCKS, ENTITIES, LOOT_DATA_SOURCE } from '../../../src/cli/demo/loot.js'
 import {
   type LoggedOperation,
@@ -13,6 +14,7 @@ import { isGood, toJson } from '../../../src/cli/demo/report.js'
 import { parseStructureLog, StructureLog } from '../../../src/cli/demo/structure-log.js'
 import { judgeStructure } from '../../../src/cli/demo/structure-verdict.js'
 import { itemKey, judge, type Quantities } from '../../../src/cli/demo/verdict.js'
+import { countWithdrawals } from '../../../src/cli/demo/withdrawal-counts.js'
 import { createRealEnvironment } from '../../../src/environment/real-environment.js'
 import { SeededRandom } from '../../../src/simulation/kernel/random.js'
 import { temporaryDirectory } from '../harness.js'
@@ -168,6 +170,45 @@ t.test('every acknowledged anchor and transfer must be on every server', async (
   t.strictSame(outcomes(await readFile(path, 'utf8')), ['acknowledged', 'refused', 'acknowledged'])
 })
 
+t.test('provisional withdrawals count as what became of them', async (t) => {
+  const id = (last: number) => ANCHOR.slice(0, -1) + last
+  const text = [
+    '? 1 withdraw s a:b 1\n+ 1\n',
+    `? 2 withdraw s a:b 2\n~ 2 ${id(2)}\n+ 2\n`,
+    `? 3 withdraw s a:b 4\n~ 3 ${id(3)}\n- 3 COMPENSATED\n`,
+    `? 4 withdraw s a:b 8\n~ 4 ${id(4)}\n`,
+    '? 5 withdraw s a:b 16\n- 5 INSUFFICIENT_QUANTITY\n',
+    '? 6 deposit s a:b 100\n+ 6\n',
+  ].join('')
+  const log = parseOperationLog(text)
+  t.strictSame(countWithdrawals([log]), { backed: 1, provisional: 3, confirmed: 1, compensated: 1 })
+  t.strictSame(
+    log.map(({ outcome }) => outcome),
+    ['acknowledged', 'acknowledged', 'refused', 'unknown', 'refused', 'acknowledged'],
+  )
+  t.match(judge([log], [new Map([['s a:b', 97n]])]), { lost: 0n, duplicated: 0n })
+  t.match(judge([log], [new Map([['s a:b', 93n]])]), { lost: 4n }, 'what was compensated is back')
+})
+
+t.test('an audit is balanced when every sum fits, on every server', async (t) => {
+  const row: AuditRow = ['s a:b', '10', '5', '2', '0', '7', '7']
+  t.match(judgeAudits([[row], [row]]), { isBalanced: true, overdrawn: 0, wrong: [] })
+  for (const [place, value] of [
+    [1, '11'],
+    [4, '1'],
+    [5, '8'],
+    [6, '6'],
+  ] as const) {
+    const bad = row.with(place, value) as unknown as AuditRow
+    t.match(judgeAudits([[bad], [bad]]), { isBalanced: false, wrong: [/a:b/] }, `column ${place}`)
+  }
+  const other: AuditRow = ['s a:b', '20', '15', '2', '0', '7', '7']
+  t.match(judgeAudits([[row], [other]]), { isBalanced: false }, 'each fits, but they differ')
+  t.match(judgeAudits([[row], []]), { isBalanced: false })
+  const negative: AuditRow = ['s a:b', '1', '2', '0', '0', '-1', '-1']
+  t.match(judgeAudits([[negative], [negative]]), { isBalanced: true, overdrawn: 1 })
+})
+
 t.test('players are seeded, bring real drops and take only their own', async (t) => {
   t.match(LOOT_DATA_SOURCE, /minecraft-data .*MIT/)
   t.ok(BLOCKS.length > 800 && ENTITIES.length > 50)
@@ -210,13 +251,22 @@ t.test(
   async (t) => {
     const built = parseStructureLog(`? anchor ${ANCHOR}\n+ anchor ${ANCHOR}\n`)
     const structures = [{ anchors: [ANCHOR], transfers: [] }]
+    const rows: AuditRow[] = [[itemKey('s', 'a:b'), '10', '0', '0', '0', '10', '10']]
     const base = {
       servers: [{ id: 'a', restarts: 0, log: [deposit], structureLog: built, quantities: quantities(10n) }],
       counts: { kills: 1, cuts: 1, leaderKills: 1 },
-      convergence: { converged: true, convergenceMs: 5, finals: [quantities(10n)], structures },
+      convergence: {
+        converged: true,
+        convergenceMs: 5,
+        finals: [quantities(10n)],
+        structures,
+        audits: [rows],
+      },
       verdict: judge([[deposit]], [quantities(10n)]),
       structure: judgeStructure([built], structures),
       leaderChanges: 2,
+      withdrawals: countWithdrawals([[deposit]]),
+      audit: judgeAudits([rows]),
       seconds: 1.5,
     }
     t.strictSame(toJson(base), {
@@ -233,6 +283,12 @@ t.test(
       strong_acknowledged: 1,
       strong_lost: 0,
       leader_changes: 2,
+      withdrawals_backed: 0,
+      withdrawals_provisional: 0,
+      withdrawals_confirmed: 0,
+      withdrawals_compensated: 0,
+      overdrawn: 0,
+      audit: 'balanced',
       convergence_ms: 5,
       seconds: 1.5,
     })
@@ -242,6 +298,10 @@ t.test(
     t.equal(isGood({ ...base, verdict: judge([[deposit]], [quantities(11n)]) }), false)
     const lost = judgeStructure([built], [...structures, { anchors: [], transfers: [] }])
     t.equal(isGood({ ...base, structure: lost }), false)
+    const negative = judgeAudits([[[itemKey('s', 'a:b'), '1', '2', '0', '0', '-1', '-1']]])
+    t.equal(isGood({ ...base, audit: negative }), false)
+    t.equal(isGood({ ...base, audit: { ...base.audit, isBalanced: false } }), false)
+    t.equal(isGood({ ...base, withdrawals: { ...base.withdrawals, provisional: 1 } }), false, 'one is open')
     t.equal(isGood({ ...base, leaderChanges: 0 }), false, 'the kill of a leader changes it')
     t.equal(isGood({ ...base, servers: [{ ...base.servers[0]!, structureLog: [] }] }), false)
     t.equal(
