@@ -71,8 +71,8 @@ function run(name: string): Promise<{ code: number | null; output: string }> {
 t.test('the examples do what they say', async (t) => {
   const names = readdirSync(EXAMPLES).sort()
   t.same(names, Object.keys(EXPECTED), 'every example has its expectations')
-  for (const name of names) {
-    const { code, output } = await run(name)
+  const runs = await Promise.all(names.map(async (name) => ({ name, ...(await run(name)) })))
+  for (const { name, code, output } of runs) {
     t.equal(code, 0, `${name} ends well: ${output}`)
     let from = 0
     for (const pattern of EXPECTED[name]!) {
