@@ -18,6 +18,8 @@ t.test('help says what there is, on stdout, and every exit code', async (t) => {
   t.match(join.stdout, /SILO_MESH_TOKEN/, 'says how to keep the token out of the process list')
   t.match(join.stdout, /stdin/)
   const init = await silo(['init', '--help'])
+  const manual = await readFile(new URL('../../docs/cli.md', import.meta.url), 'utf8')
+  for (const key of Object.keys(CONFIG_KEYS)) t.ok(manual.includes(`\`${key}\``), `docs/cli.md has ${key}`)
   for (const key of Object.keys(CONFIG_KEYS))
     t.match(init.stdout, new RegExp(`^  ${key} `, 'm'), `documents ${key}`)
 })
