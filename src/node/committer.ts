@@ -69,6 +69,8 @@ const MAX_FLUSH_BACKLOG_BYTES = MAX_PENDING_BYTES / 2
  */
 export class Committer {
   private readonly groups = new Map<Generation, WriteGroup>()
+  /** Per partition the group of its newest write. */
+  private readonly newest = new Map<Partition, WriteGroup>()
   private readonly overloaded = new Set<Partition>()
   private readonly maxSealed: number
   private flight: Flight | undefined
@@ -87,16 +89,29 @@ export class Committer {
     this.maxSealed = ports.maxSealedGenerations ?? MAX_SEALED_GENERATIONS
   }
 
-  /** The group that the newest write of this partition belongs to; schedules its flush. */
+  /**
+   * The group that the newest write of this partition belongs to, and sees to its flush. Without a write since
+   * the last flush that is the group of that flush, or one that has everything behind it.
+   */
   groupOf(partition: Partition): WriteGroup {
     const generation = partition.own.openGeneration
+    if (generation.length === 0) return this.newest.get(partition) ?? this.settledGroup(partition)
     let group = this.groups.get(generation)
     if (!group) {
       if (partition.own.sealedCount >= this.maxSealed) this.overloaded.add(partition)
       group = new WriteGroup()
       this.groups.set(generation, group)
+      this.newest.set(partition, group)
       this.schedule()
     }
+    return group
+  }
+
+  private settledGroup(partition: Partition): WriteGroup {
+    const { replica, known } = partition.ownReplica
+    const group = new WriteGroup()
+    group.durable.reach(undefined)
+    group.numbered.reach({ partition: partition.name, replica, number: known })
     return group
   }
 

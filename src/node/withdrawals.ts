@@ -240,6 +240,9 @@ export class Withdrawals {
 
   /** Effects follow the own writes made before them, and only once these are durable. */
   private carryOut(): void {
+    const { groupOf, partition } = this.options
+    // Renewals have no effect that anybody waits for, yet are to be written.
+    if (partition.own.openGeneration.length > 0) groupOf(partition)
     const effects = this.settlement.takeEffects()
     if (effects.length === 0) return
     const urgent = effects.filter(({ type }) => type === 'borrow' || type === 'refused')

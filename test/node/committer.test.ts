@@ -59,6 +59,26 @@ t.test('writes that outrun the journal are refused until it has caught up', asyn
   t.equal(partition.ownReplica.known, written)
 })
 
+t.test('a group asked for without a write holds up no later one', async (t) => {
+  const scheduler = new ManualScheduler()
+  const partition = new Partition('')
+  partition.writeAs('a@01')
+  const committer: Committer = new Committer({
+    journal: () => journal,
+    partitions: new Map([['', partition]]),
+    soon: (task) => scheduler.soon(task),
+    committed: () => undefined,
+  })
+  const journal = new MemoryJournal(scheduler, { onDurable: (position) => committer.durable(position) })
+  t.ok(committer.groupOf(partition).durable.reached, 'there is nothing to wait for')
+  scheduler.run()
+  partition.own.deposit(partition.table.entry(partition.table.namespace(CellKind.counter, 'vault'), 'a:b'), 1)
+  const group = committer.groupOf(partition)
+  scheduler.run()
+  t.ok(group.durable.reached)
+  t.equal(committer.groupOf(partition), group, 'the newest write has landed with it')
+})
+
 t.test(
   'writes of one turn are one number a cell, and none is durable before the journal says so',
   async (t) => {
