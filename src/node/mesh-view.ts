@@ -71,8 +71,9 @@ export class MeshView {
 }
 
 /** The gossip links as the Raft group uses them. */
-export function raftLinks(replicator: () => Replicator): RaftLinks {
+export function raftLinks(replicator: () => Replicator, isQuiet: (server: string) => boolean): RaftLinks {
   return {
+    isQuiet,
     sendTo: (server, message) => {
       const peer = replicator().peers.get(server)
       peer?.link.sendControl(message)

@@ -140,6 +140,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
       emitter: this.emitter,
       gossip: this.gossip,
       onLinksChanged: () => this.reachableMayDiffer(),
+      onLinkLost: (server) => this.strong.linkLost(server),
     })
     this.presence = new Presence({
       config,
@@ -156,6 +157,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
       view: this.view,
       emitter: this.emitter,
       replicator: () => this.gossip.replicator,
+      lastHeardMs: (server) => this.links.links.get(server)?.lastHeardMs,
     })
     this.strong = strong
     this.registry = registry

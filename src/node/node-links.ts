@@ -17,6 +17,8 @@ export interface NodeLinksOptions {
   readonly gossip: GossipDriver
   /** A link has come or gone. */
   readonly onLinksChanged: () => void
+  /** The link to that server is gone, whoever closed it. */
+  readonly onLinkLost: (server: string) => void
 }
 
 /** The links of a node: gossip hears what comes over them, the application of their coming and going. */
@@ -42,6 +44,7 @@ export function createLinks(options: NodeLinksOptions): LinkManager {
       },
       linkDown: (link, { reason }) => {
         gossip.linkDown(link)
+        options.onLinkLost(link.remote.serverId)
         onLinksChanged()
         emitter.emit('linkDown', { serverId: link.remote.serverId, reason })
       },

@@ -16,7 +16,12 @@ export interface StrongRoomOptions {
   readonly view: MeshView
   readonly emitter: NodeEmitter
   readonly replicator: () => Replicator
+  /** Monotonic time at which something last came over the link to that server. */
+  readonly lastHeardMs: (server: string) => number | undefined
 }
+
+/** Life signs go over every link: when so many are missing, it may be dead without knowing it. */
+const QUIET_HEARTBEATS = 2.5
 
 /** The strong group of a node and what stands on it: anchors, transfers, locks. */
 export function createStrongRoom(options: StrongRoomOptions): { strong: StrongGroup; registry: Registry } {
@@ -28,7 +33,10 @@ export function createStrongRoom(options: StrongRoomOptions): { strong: StrongGr
     serverId,
     disk: durables.raftDisk,
     ...config.raft,
-    links: raftLinks(replicator),
+    links: raftLinks(replicator, (server) => {
+      const quietMs = environment.clock.monotonicMs() - (options.lastHeardMs(server) ?? 0)
+      return quietMs > QUIET_HEARTBEATS * config.heartbeatIntervalMs
+    }),
     append: (records) => durables.append(records),
     whenDurable: (position) => durables.whenDurable(position),
     servers: () => view.serverViews(),

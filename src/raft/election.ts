@@ -3,6 +3,7 @@ import { assumeLeadership } from './leadership.js'
 import type { PreVote, PreVoteResponse, Vote, VoteResponse } from './messages.js'
 import { voteResult } from './quorum.js'
 import { becomeCandidate, becomeFollower, becomePreCandidate } from './roles.js'
+import type { NodeId } from './types.js'
 
 /** Stands for election, first asking whether it could win so that a lone server never raises the term. */
 export function startPreVote(core: RaftCore): void {
@@ -79,6 +80,19 @@ export function handleVoteResponse(core: RaftCore, message: VoteResponse | PreVo
   if (!isCandidate || message.type !== awaited) return
   if (!core.votes.has(message.from)) core.votes.set(message.from, message.granted)
   decided(core)
+}
+
+/** Heartbeats that may fail to come before a member stands for a leader to which it has lost the connection. */
+const HEARTBEATS_AFTER_LOSS = 2
+
+/** A follower without a connection to its leader: soon a candidate, at a random moment so that not all are at once. */
+export function forgetLeader(core: RaftCore, node: NodeId): void {
+  if (core.isLeader || core.leader !== node) return
+  core.leader = undefined
+  const { heartbeatTicks, electionTicks } = core.options
+  const spreadTicks = Math.max(1, Math.floor(electionTicks / 3))
+  const restTicks = HEARTBEATS_AFTER_LOSS * heartbeatTicks + Math.floor(core.random() * spreadTicks)
+  core.electionElapsed = Math.max(core.electionElapsed, core.electionTimeout - restTicks)
 }
 
 /** Acts once the votes suffice either way. */

@@ -1,7 +1,7 @@
 import { assertInvariant, InvalidArgumentError } from '../sync/errors.js'
 import { type Configuration, EMPTY_CONFIGURATION, type MembershipChange } from './configuration.js'
 import { Outbox, RaftCore, type RestoredState } from './core.js'
-import { startPreVote } from './election.js'
+import { forgetLeader, startPreVote } from './election.js'
 import { RAFT_INVARIANTS } from './invariants.js'
 import type { Message } from './messages.js'
 import { type Mutations, NO_MUTATIONS } from './mutations.js'
@@ -150,6 +150,15 @@ export class RaftNode {
     handleUnreachable(this.#core, node)
   }
 
+  /**
+   * The connection to `node` has broken. Optional: if `node` leads, others are no longer refused their votes for
+   * its sake, and this member stands soon unless it hears from the leader again. Safe whatever the cause:
+   * a pre-vote changes nothing while a majority still hears the leader.
+   */
+  reportLinkLost(node: NodeId): void {
+    forgetLeader(this.#core, node)
+  }
+
   /** Answers a `SnapshotRead`. Ignored when the transfer has moved on. */
   provideSnapshotChunk(chunk: ProvidedChunk): void {
     sendSnapshotChunk(this.#core, chunk)
@@ -184,6 +193,10 @@ export class RaftNode {
   /** Cheap, unlike `status`: for what is asked on every turn. */
   get isLeader(): boolean {
     return this.#core.isLeader
+  }
+
+  get leader(): NodeId | undefined {
+    return this.#core.leader
   }
 
   /** Bytes of the log in memory; when they are many, it is time to compact. */

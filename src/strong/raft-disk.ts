@@ -98,15 +98,20 @@ export class RaftDisk {
     return records
   }
 
-  /** Takes note of what a `Ready` makes durable and returns its records. */
-  persist(hardState: HardState | undefined, entries: readonly Entry[]): Uint8Array[] {
+  /**
+   * Takes note of what a `Ready` makes durable and returns its records. Without `mustSync` the hard state has
+   * only moved its commit index: then `hardStateRecord` may be written later, or with the next records.
+   */
+  persist(hardState: HardState | undefined, entries: readonly Entry[], mustSync = true): Uint8Array[] {
     const records = entriesToRecords(entries)
     if (entries.length > 0) this.addEntries(entries)
-    if (hardState) {
-      this.hardState = hardState
-      records.push(hardStateToRecord(hardState))
-    }
+    if (hardState) this.hardState = hardState
+    if (mustSync) records.push(this.hardStateRecord())
     return records
+  }
+
+  hardStateRecord(): Uint8Array {
+    return hardStateToRecord(this.hardState)
   }
 
   /** A piece of a snapshot on its way here; with the last one the image takes effect. */

@@ -95,6 +95,7 @@ export class RaftDriver {
   private lastLeaseCheckMs = 0
   private durablePosition = 0
   private pumping = false
+  private commitUnwritten = false
   private compacting = false
   private stopped = false
 
@@ -122,7 +123,12 @@ export class RaftDriver {
   }
 
   get isLeader(): boolean {
-    return this.raft.status().role === 'leader'
+    return this.raft.isLeader
+  }
+
+  /** Whom this member takes for the leader. */
+  get leader(): NodeId | undefined {
+    return this.raft.leader
   }
 
   status(): RaftStatus {
@@ -166,6 +172,11 @@ export class RaftDriver {
 
   unreachable(node: NodeId): void {
     this.guard(() => this.raft.reportUnreachable(node))
+  }
+
+  /** The link to that server broke: if it led, this member does not wait for the whole election timeout. */
+  linkLost(node: NodeId): void {
+    this.guard(() => this.raft.reportLinkLost(node))
   }
 
   /** The journal is durable up to `position`. */
@@ -234,7 +245,10 @@ export class RaftDriver {
     for (const message of ready.messages) send(message)
     const records: Uint8Array[] = []
     for (const chunk of ready.chunks) records.push(this.takeChunk(chunk))
-    records.push(...disk.persist(ready.hardState, ready.entries))
+    // News of commitment alone is worth no write of its own: a restart learns it anew. It goes with the next one.
+    if (ready.hardState && !ready.mustSync) this.commitUnwritten = true
+    else if (ready.mustSync) this.commitUnwritten = false
+    records.push(...disk.persist(ready.hardState, ready.entries, ready.mustSync))
     const before = this.outstanding.at(-1)?.position ?? 0
     // What need not be synced still keeps its place behind what must.
     const written = records.length > 0 ? append(records) : 0
@@ -285,7 +299,7 @@ export class RaftDriver {
   private considerCompaction(): void {
     const { disk, logger } = this.options
     const due = Math.max(COMPACT_LOG_BYTES, 2 * (disk.image?.bytes.length ?? 0))
-    if (this.compacting || this.raft.status().logBytes < due) return
+    if (this.compacting || this.raft.logBytes < due) return
     this.compacting = true
     this.compact().then(
       () => {
@@ -315,9 +329,19 @@ export class RaftDriver {
       if (this.stopped) return
       this.scheduleTick()
       // One tick however late it is: a server that was asleep must not believe that others were silent.
-      this.guard(() => this.raft.tick())
+      this.guard(() => {
+        this.raft.tick()
+        this.writeCommit()
+      })
       this.expireLeases()
     })
+  }
+
+  /** Local reads after a restart are behind by no more than a tick. */
+  private writeCommit(): void {
+    if (!this.commitUnwritten) return
+    this.commitUnwritten = false
+    this.options.append([this.options.disk.hardStateRecord()])
   }
 
   private expireLeases(): void {

@@ -13,6 +13,8 @@ export interface RaftLinks {
   sendTo(server: string, message: Uint8Array): boolean
   /** A linked server that says it is linked with `server`; undefined when none is. */
   relayTo(server: string): string | undefined
+  /** There is a link, but nothing has come over it for longer than a live peer is silent. */
+  isQuiet(server: string): boolean
 }
 
 /** A message between members of one group. */
@@ -35,9 +37,11 @@ export class RaftTransport {
     const server = serverOfReplica(message.to)
     const encode = (relays: number) =>
       encodeMessage([MessageType.raft, groupId, epoch, relays, messageToTuple(message) as WireValue])
-    if (this.links.sendTo(server, encode(0))) return true
+    // A connection that died without a word takes half a minute to be noticed: too long for a leader's heartbeats.
+    const sent = this.links.sendTo(server, encode(0))
+    if (sent && !this.links.isQuiet(server)) return true
     const relay = this.links.relayTo(server)
-    return relay !== undefined && this.links.sendTo(relay, encode(MAX_RELAYS))
+    return (relay !== undefined && this.links.sendTo(relay, encode(MAX_RELAYS))) || sent
   }
 
   /** The message when it is for this server; otherwise it is passed on, if it may be. @throws FrameError */

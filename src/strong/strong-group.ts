@@ -9,6 +9,7 @@ import { StateMachine } from '../raft/state-machine/state-machine.js'
 import type { RaftStatus } from '../raft/status.js'
 import type { NodeId } from '../raft/types.js'
 import { ConflictError, NoQuorumError, OutcomeUnknownError, SiloMeshError } from '../sync/errors.js'
+import { serverOfReplica } from '../sync/identity.js'
 import type { Logger } from '../sync/logger.js'
 import type { WireTuple } from '../wire/wire-value.js'
 import { MembershipManager, type ServerView } from './membership-manager.js'
@@ -167,6 +168,12 @@ export class StrongGroup implements StrongStore, RaftOwner {
       })
     }
     this.driver.receive(message)
+  }
+
+  /** The link to that server broke, whoever broke it. */
+  linkLost(server: string): void {
+    const leader = this.driver?.leader
+    if (leader !== undefined && serverOfReplica(leader) === server) this.driver?.linkLost(leader)
   }
 
   durable(position: number): void {

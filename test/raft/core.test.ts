@@ -506,3 +506,63 @@ t.test('changes of membership are by one server, and bounded', async (t) => {
   const many = { voters: ['a'], learners: Array.from({ length: MAX_MEMBERS - 1 }, (_, at) => `${at}`) }
   t.same(changed(many, { kind: 'add-learner', node: 'x' }, 5), 'too-many-members')
 })
+
+t.test(
+  'a follower whose connection to the leader broke stands soon, and not if the leader is heard again',
+  async (t) => {
+    const configuration = { voters: ['a', 'b', 'c'], learners: [] }
+    const follower = () => {
+      const node = new RaftNode({
+        id: 'a',
+        options: { electionTicks: 20, heartbeatTicks: 2 },
+        random: () => 0.99,
+        restored: {
+          hardState: { term: 1, vote: undefined, commit: 0 },
+          snapshot: { index: 0, term: 0, configuration },
+          entries: [],
+        },
+      })
+      const heartbeat = {
+        type: 'heartbeat',
+        from: 'b',
+        to: 'a',
+        term: 1,
+        commit: 0,
+        readSequence: 0,
+      } as const
+      node.step(heartbeat)
+      const asks = () => {
+        const messages = []
+        for (let ready = node.ready(); ready; ready = node.ready()) {
+          messages.push(...ready.messages, ...ready.messagesAfterPersist)
+          node.advance(ready)
+        }
+        return messages.filter(({ type }) => type === 'pre-vote').length
+      }
+      const ticksUntilAsking = () => {
+        for (let ticks = 1; ticks <= 100; ticks++) {
+          node.tick()
+          if (asks() > 0) return ticks
+        }
+        return undefined
+      }
+      return { node, heartbeat, ticksUntilAsking }
+    }
+    const undisturbed = follower()
+    t.equal(undisturbed.ticksUntilAsking(), 39)
+    const cut = follower()
+    cut.node.reportLinkLost('b')
+    t.equal(cut.node.leader, undefined)
+    const soon = cut.ticksUntilAsking()!
+    t.ok(soon >= 4 && soon <= 10, `asks after ${soon} ticks`)
+    const healed = follower()
+    healed.node.reportLinkLost('b')
+    healed.node.tick()
+    healed.node.step(healed.heartbeat)
+    t.equal(healed.node.leader, 'b')
+    t.ok(healed.ticksUntilAsking()! >= 20, 'the whole timeout again')
+    const other = follower()
+    other.node.reportLinkLost('c')
+    t.equal(other.node.leader, 'b', 'a link to somebody else says nothing of the leader')
+  },
+)
