@@ -9,6 +9,7 @@ import { lockExclusion } from './lock-exclusion.js'
 import { oneLeaderPerTerm } from './one-leader-per-term.js'
 import { outcomes } from './outcomes.js'
 import { persistedFirst } from './persisted-first.js'
+import { soundMembers } from './sound-members.js'
 import { strongEvents } from './strong-events.js'
 import { strongLinearizable } from './strong-linearizable.js'
 import { strongWritesKept } from './strong-writes-kept.js'
@@ -24,6 +25,7 @@ export const ALL_CHECKERS: readonly CreateChecker[] = [
   conservation,
   outcomes,
   eventsDelivered,
+  soundMembers,
   oneLeaderPerTerm,
   equalLogs,
   strongWritesKept,

@@ -1,7 +1,13 @@
 import { durabilityMutants } from './durability.js'
 import type { Mutant } from './mutant.js'
 import { replicationMutants } from './replication.js'
+import { strongMutants } from './strong.js'
 import { surfaceMutants } from './surface.js'
 
 /** Every broken variant. A new family is a file of its own and a line here. */
-export const MUTANTS: readonly Mutant[] = [...replicationMutants, ...durabilityMutants, ...surfaceMutants]
+export const MUTANTS: readonly Mutant[] = [
+  ...replicationMutants,
+  ...durabilityMutants,
+  ...surfaceMutants,
+  ...strongMutants,
+]

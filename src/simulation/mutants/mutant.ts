@@ -8,6 +8,8 @@ export interface Mutant {
   readonly name: string
   /** The invariant that must be reported. */
   readonly invariant: string
+  /** Others that show the same defect: which one is broken first depends on who looks first. */
+  readonly alsoInvariants?: readonly string[]
   /** Within so many seeds it must be caught. */
   readonly withinSeeds: number
   /** Workload to catch it with; 'mixed' when left out. */

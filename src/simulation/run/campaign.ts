@@ -41,7 +41,9 @@ export async function campaign(options: CampaignOptions): Promise<CampaignTotals
 export async function seedsToCatch(mutant: Mutant): Promise<number | undefined> {
   for (let seed = 1; seed <= mutant.withinSeeds; seed++) {
     const { violation } = await simulate(drawRunOptions(seed, mutant.workload ?? 'mixed'), { mutant })
-    if (violation?.invariant === mutant.invariant) return seed
+    if (violation === undefined) continue
+    const { invariant, alsoInvariants = [] } = mutant
+    if ([invariant, ...alsoInvariants].includes(violation.invariant)) return seed
   }
   return undefined
 }

@@ -69,7 +69,7 @@ const FLOOD_WEATHER = { ...NO_FAULTS, partition: 4, 'slow-link': 24 }
 export function drawRunOptions(seed: number, workload: string): RunOptions {
   const random = new SeededRandom(seed).fork('options')
   const flood = workload === 'flood'
-  const servers = flood ? 3 : drawServerCount(random.fork('servers'))
+  const servers = flood || workload === 'leader-hunt' ? 3 : drawServerCount(random.fork('servers'))
   const times = random.fork('times')
   const safetyMs = flood ? 10_000 : times.integer(5_000, 30_000)
   const load = random.fork('load')
@@ -105,11 +105,39 @@ export function drawRunOptions(seed: number, workload: string): RunOptions {
           flood ? FLOOD_WEATHER : drawFaultRates(random.fork('rates')),
         ),
   }
-  return workload === 'strong' ? forStrong(options, random.fork('strong')) : options
+  return STRONG_WORKLOADS.has(workload) ? forStrong(options, random.fork('strong')) : options
 }
+
+/** Workloads that need a strong group. */
+const STRONG_WORKLOADS: ReadonlySet<string> = new Set(['strong', 'leader-hunt'])
 
 /** Faults that take acknowledged entries off a disk: with a majority of voters the group would be gone. */
 const FORGETTING: ReadonlySet<FaultKind> = new Set(['restore', 'wipe', 'flip-bit'])
+
+/** Three voters early, short elections and slow messages: many terms, and candidates that meet. */
+function forHunt(options: RunOptions, random: SeededRandom): RunOptions {
+  const raft = {
+    heartbeatMs: 50,
+    electionMs: random.pick([200, 400]),
+    maxVoters: 3,
+    voterGraceMs: random.pick([500, 30_000]),
+  }
+  return {
+    ...options,
+    durability: options.durability.map(() => 'group'),
+    peers: options.names.map((_, server) =>
+      options.names.map((_, other) => other).filter((other) => other !== server),
+    ),
+    startSpreadMs: 0,
+    safetyMs: 20_000,
+    operationsPerSecond: 20,
+    network: { ...options.network, minLatencyUs: random.pick([500, 10_000, 30_000]), maxJitterUs: 100_000 },
+    disk: { ...options.disk, maxSyncUs: 100_000 },
+    snapshotEveryBytes: 1_000_000,
+    batchShare: 0,
+    node: { ...options.node, raft },
+  }
+}
 
 /** Server 0 founds the group, on a disk; no disk forgets, since a group that has lost its majority stays lost. */
 function forStrong(options: RunOptions, random: SeededRandom): RunOptions {
@@ -124,6 +152,8 @@ function forStrong(options: RunOptions, random: SeededRandom): RunOptions {
     voterGraceMs: random.pick([1_000, 5_000, 30_000]),
   }
   const faults = options.faults.filter(({ kind }) => !FORGETTING.has(kind))
+  if (options.workload === 'leader-hunt')
+    return forHunt({ ...options, founder: 0, durability, faults: [] }, random)
   return { ...options, founder: 0, durability, faults, node: { ...options.node, raft } }
 }
 

@@ -1,5 +1,6 @@
 import { counters, flood } from './counters.js'
 import { events } from './events.js'
+import { leaderHunt } from './leader-hunt.js'
 import { strong } from './strong.js'
 import type { Workload } from './workload.js'
 
@@ -13,5 +14,5 @@ const mixed: Workload = {
 }
 
 export const WORKLOADS: ReadonlyMap<string, Workload> = new Map(
-  [mixed, counters, flood, events, strong].map((workload) => [workload.name, workload]),
+  [mixed, counters, flood, events, strong, leaderHunt].map((workload) => [workload.name, workload]),
 )

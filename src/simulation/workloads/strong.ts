@@ -45,20 +45,35 @@ export const strong: Workload = {
     }
     run.plannedEvents += count
   },
-  /** Every server of a healed mesh takes a write and shows what is there (C3). */
+  /** Every server of a healed mesh takes a write, and then shows all that was acknowledged (C3). */
   finish(run) {
+    let open = run.cluster.servers.length
     for (const server of run.cluster.servers) {
       run.cluster.within(server, (node) => {
-        const asked = { run, server, node }
-        const mustSucceed = (what: string) => (error: unknown) => {
-          if (error !== undefined)
-            run.fail('C3', `${what} on healed ${server.name}: ${textOf(error)}`, server.number)
-        }
-        append(asked, `final-${server.name}`, FINAL_TIMEOUT_MS, mustSucceed('write'))
-        for (const key of REGISTERS) read(asked, key, FINAL_TIMEOUT_MS, mustSucceed('read'))
+        append({ run, server, node }, `final-${server.name}`, FINAL_TIMEOUT_MS, (error) => {
+          mustSucceed(run, server, 'write')(error)
+          if (--open === 0) readAll(run)
+        })
       })
     }
   },
+}
+
+function readAll(run: Run): void {
+  for (const server of run.cluster.servers) {
+    run.cluster.within(server, (node) => {
+      for (const key of REGISTERS) {
+        read({ run, server, node }, key, FINAL_TIMEOUT_MS, mustSucceed(run, server, 'read'))
+      }
+    })
+  }
+}
+
+function mustSucceed(run: Run, server: Server<MeshNode>, what: string): (error: unknown) => void {
+  return (error) => {
+    if (error !== undefined)
+      run.fail('C3', `${what} on healed ${server.name}: ${textOf(error)}`, server.number)
+  }
 }
 
 function operate(asked: Asked, value: string, draw: SeededRandom): void {

@@ -1,0 +1,106 @@
+import type { Mutations } from '../../raft/mutations.js'
+import { Locks } from '../../strong/locks.js'
+import { StrongGroup } from '../../strong/strong-group.js'
+import { override } from '../override.js'
+import type { Mutant } from './mutant.js'
+
+/** What a broken log shows first depends on who looks first. */
+const LOG_BROKEN = ['RAFT-2', 'RAFT-5', 'RAFT-11', 'RAFT-12', 'RAFT-13', 'RAFT-14']
+
+/** A deliberate defect of the Raft core (src/raft/mutations.ts), switched on in every member of the run. */
+function raftMutant(
+  name: string,
+  mutations: Mutations,
+  options: Pick<Mutant, 'invariant' | 'withinSeeds' | 'alsoInvariants'>,
+): Mutant {
+  return {
+    name,
+    workload: 'leader-hunt',
+    ...options,
+    apply(run) {
+      run.atCleanUp(
+        override(StrongGroup.prototype, 'start', (original) => {
+          return function (this: StrongGroup, node, entry) {
+            const { options: group } = this as unknown as { options: { mutations?: Mutations } }
+            group.mutations = mutations
+            original.call(this, node, entry)
+          }
+        }),
+      )
+    },
+  }
+}
+
+const lockWithoutFencing: Mutant = {
+  name: 'lock-without-fencing',
+  invariant: 'RAFT-15',
+  withinSeeds: 30,
+  workload: 'strong',
+  apply(run) {
+    const target = Locks.prototype as unknown as {
+      acquire(key: string): Promise<{ fencingToken: bigint }>
+    }
+    const { acquire } = target
+    target.acquire = async function (...args) {
+      // Each server counts by itself.
+      const { fencingToken: _, ...acquired } = await acquire.apply(this, args)
+      const tokens = counts.get(this) ?? 1n
+      counts.set(this, tokens + 1n)
+      return { ...acquired, fencingToken: tokens }
+    }
+    const counts = new WeakMap<object, bigint>()
+    run.atCleanUp(() => {
+      target.acquire = acquire
+    })
+  },
+}
+
+const lockWithoutQueue: Mutant = {
+  name: 'lock-without-waiting-for-its-turn',
+  invariant: 'RAFT-15',
+  withinSeeds: 40,
+  workload: 'strong',
+  apply(run) {
+    const target = Locks.prototype as unknown as { turn(prefix: string, waiter: { key: string }): unknown }
+    const { turn } = target
+    target.turn = function (this: Locks, _, waiter) {
+      const { options } = this as unknown as { options: { store: StrongGroup } }
+      return options.store.get(waiter.key)?.createRevision
+    }
+    run.atCleanUp(() => {
+      target.turn = turn
+    })
+  },
+}
+
+export const strongMutants: readonly Mutant[] = [
+  raftMutant('vote-twice-in-a-term', { voteTwice: true }, { invariant: 'RAFT-10', withinSeeds: 100 }),
+  raftMutant(
+    'vote-for-a-log-that-is-behind',
+    { voteForStaleLogs: true },
+    { invariant: 'RAFT-2', alsoInvariants: LOG_BROKEN, withinSeeds: 60 },
+  ),
+  raftMutant(
+    'count-entries-of-an-old-term',
+    { countOldTermEntries: true },
+    { invariant: 'RAFT-2', alsoInvariants: LOG_BROKEN, withinSeeds: 300 },
+  ),
+  raftMutant(
+    'raft-acknowledges-before-persist',
+    { acknowledgeBeforePersist: true },
+    { invariant: 'RAFT-5', alsoInvariants: [...LOG_BROKEN, 'RAFT-10'], withinSeeds: 100 },
+  ),
+  raftMutant('serve-a-stale-read', { serveStaleReads: true }, { invariant: 'RAFT-14', withinSeeds: 100 }),
+  raftMutant(
+    'a-retried-command-happens-again',
+    { skipRequestDeduplication: true },
+    { invariant: 'RAFT-14', withinSeeds: 100 },
+  ),
+  raftMutant(
+    'two-membership-changes-at-once',
+    { allowConcurrentChanges: true },
+    { invariant: 'RAFT-2', alsoInvariants: [...LOG_BROKEN, 'RAFT-10', 'RAFT-4'], withinSeeds: 300 },
+  ),
+  lockWithoutFencing,
+  lockWithoutQueue,
+]
