@@ -47,6 +47,11 @@ export class Child<Handlers extends ChildHandlers> {
     })
   }
 
+  /** Ends it as a power cut would. */
+  kill(): void {
+    this.process.kill('SIGKILL')
+  }
+
   /** Lets it end by itself for a moment: its node has a journal to close. */
   async stop(): Promise<void> {
     if (this.process.exitCode !== null || this.process.signalCode !== null) return
