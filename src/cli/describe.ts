@@ -1,3 +1,4 @@
+import type { AuditEntry } from '../node/audit.js'
 import type { MemberStatus, NodeStatus, RaftView } from '../node/status.js'
 import type { WithdrawalCase } from '../node/withdrawal.js'
 import type { Anchor } from '../registry/anchor.js'
@@ -113,5 +114,20 @@ export function describeCase(withdrawal: WithdrawalCase): JsonValue {
     amount: amount.toString(),
     made_at_ms: madeAtMs,
     state,
+  }
+}
+
+export function describeAudit(entry: AuditEntry): JsonValue {
+  const { storage, world, item, deposited, withdrawn, compensated, provisional, rightsSum, quantity } = entry
+  return {
+    storage,
+    world: world ?? null,
+    item,
+    deposited: deposited.toString(),
+    withdrawn: withdrawn.toString(),
+    compensated: compensated.toString(),
+    provisional: provisional.toString(),
+    rights: rightsSum.toString(),
+    quantity: quantity.toString(),
   }
 }

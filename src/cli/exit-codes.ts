@@ -17,7 +17,7 @@ export const ExitCode = {
 export const EXIT_CODE_HELP = `
 Exit codes:
   0   done
-  1   demo: items were lost or duplicated, or the servers did not converge
+  1   demo: items were lost or duplicated, or the servers did not converge; audit: a mismatch
   64  usage: a wrong option or argument; nothing was done
   69  no node runs there
   70  a defect in silo-mesh itself

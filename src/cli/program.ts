@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander'
 import { VERSION } from '../version.js'
 import { adviceFor } from './advice.js'
 import { addAnchor } from './commands/anchor.js'
+import { addAudit } from './commands/audit.js'
 import { addDemo } from './commands/demo.js'
 import { addInit } from './commands/init.js'
 import { addInvite } from './commands/invite.js'
@@ -55,6 +56,7 @@ export function createProgram(context: CommandContext, setExitCode: (code: numbe
   addTransfer(program, context)
   addConflict(program, context)
   addCompensation(program, context)
+  addAudit(program, context, setExitCode)
   addRaft(program, context)
   addWatch(program, context)
   addDemo(program, context, setExitCode)

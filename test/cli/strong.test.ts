@@ -217,6 +217,17 @@ t.test('withdrawals: backed or provisional, parked, decided, acknowledged', asyn
   })
   t.match(await silo(['compensation', 'acknowledge', other, ...there]), { exitCode: 77 })
   t.strictSame(await json(['compensation', 'list', ...there]), { compensations: [] })
+
+  const audit = ['audit', '--with', b, '--data-dir', a]
+  await until(async () => (await silo(audit)).exitCode === 0)
+  t.match(await json(audit), { balanced: true, items: 1, servers: [a, b], wrong: [], differing: [] })
+  one.setCut(['two'])
+  await until(() => one.status().links === 0 && two.status().links === 0)
+  await one.storage('vault').deposit(item, 3).durable
+  const apart = await silo([...audit, '--json'])
+  t.equal(apart.exitCode, 1)
+  t.strictSame(JSON.parse(apart.stdout).differing, [`vault ${item}`])
+  t.match(await silo(['audit', '--data-dir', a]), { exitCode: 0, stdout: /balanced/ }, 'alone it fits')
 })
 
 t.test('init founds the strong group at the first start and never again', async (t) => {
@@ -239,7 +250,7 @@ t.test('init founds the strong group at the first start and never again', async 
   await until(() => !existsSync(mark))
   await until(async () => (await json(['raft', 'peers', ...here])).leader === 'one')
   t.equal((await json(['raft', 'peers', ...here])).group_id, groupId, 'the same group')
-  t.match(await json(['anchor', 'list', ...here]), { anchors: [{ id: anchor.id }] })
+  t.match(await json(['anchor', 'show', anchor.id!, '--linearizable', ...here]), { id: anchor.id })
 
   t.match(await silo(['raft', 'recover', '--accept-data-loss', ...here]), { exitCode: 75, stderr: /in use/ })
   second.child.kill('SIGTERM')

@@ -39,6 +39,7 @@ interface RecoverOptions extends CommonOptions {
 
 /** A recovered server leads after an election timeout or two. */
 const RECOVERY_TIMEOUT_MS = 30_000
+const RECOVERY_LOCK = 'silo-mesh:recovery'
 
 const LOSS = `The other voters of the strong group are given up. Whatever only they had is lost: anchors, transfers and locks
 that were created, changed or deleted without reaching this server. Item quantities are not touched. Do this on
@@ -124,8 +125,8 @@ async function recoverGroup(context: CommandContext, options: RecoverOptions): P
   })
   try {
     await inTime(context, founded(node))
-    // What it had is its own again once the new epoch has committed it.
-    await node.anchors.list({ linearizable: true, limit: 1, timeoutMs: RECOVERY_TIMEOUT_MS })
+    // What it had is its own again once the new epoch has committed it, and on disk as such with the writes after it.
+    await node.executeAtomic(RECOVERY_LOCK, () => undefined, { timeoutMs: RECOVERY_TIMEOUT_MS })
     const view = node.raft()!
     if (options.json) printJson(stdout, describeRaft(view))
     else {
