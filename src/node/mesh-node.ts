@@ -6,7 +6,7 @@ import type { Anchors } from '../registry/anchors.js'
 import type { OwnedTransfer } from '../registry/transfer-ownership.js'
 import type { Transfers } from '../registry/transfers.js'
 import type { Lock, LockOptions } from '../strong/locks.js'
-import { checkStorageId, checkWorldId } from '../sync/checks.js'
+import { checkServerId, checkStorageId, checkWorldId } from '../sync/checks.js'
 import type { ConsistencyLevel } from '../sync/consistency.js'
 import { CONSISTENCY_LEVELS } from '../sync/consistency.js'
 import { InvalidArgumentError } from '../sync/errors.js'
@@ -15,6 +15,7 @@ import type { ServerIdentity } from '../sync/identity.js'
 import { type AuditEntry, auditPartition } from './audit.js'
 import { checkOptions, type MeshNodeOptions, type NodeConfig } from './config.js'
 import { EventStream } from './event-stream.js'
+import { releasedNameKey } from './mesh-view.js'
 import { NodeCore } from './node-core.js'
 import type { NodeEvents } from './node-events.js'
 import { partitionOfWorld, SHARED_PARTITION, worldOfPartition } from './partitions.js'
@@ -252,6 +253,15 @@ export class MeshNode implements AsyncDisposable {
   /** All servers of the mesh that this one knows of, itself included. */
   members(): MemberStatus[] {
     return this.core.members()
+  }
+
+  /**
+   * Gives up the name of a server that lost its disk and with it the key that owned the name, so that it may
+   * come back with a new key. @throws NotFoundError; ConflictError while that server is alive
+   */
+  releaseName(serverId: string): Receipt {
+    const key = this.core.view.keyToRelease(checkServerId(serverId))
+    return this.core.state.set(releasedNameKey(serverId), key, undefined)
   }
 
   status(): NodeStatus {

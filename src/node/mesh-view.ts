@@ -2,6 +2,7 @@ import type { Membership } from '../gossip/membership.js'
 import type { Replicator } from '../gossip/replicator.js'
 import type { ServerView } from '../strong/membership-manager.js'
 import type { RaftLinks } from '../strong/raft-transport.js'
+import { ConflictError, NotFoundError } from '../sync/errors.js'
 import type { ReplicaId } from '../sync/identity.js'
 import type { MemberDirectory } from './members.js'
 import { SHARED_PARTITION, worldOfPartition } from './partitions.js'
@@ -12,6 +13,8 @@ export class MeshView {
     private readonly self: string,
     private readonly directory: MemberDirectory,
     private readonly membership: Membership,
+    /** The key that was given up under a name, see `releaseName`. */
+    private readonly releasedKey: (server: string) => Uint8Array | undefined,
   ) {}
 
   /** The servers that belong to the mesh, this one included; with a partition, those that host it. */
@@ -43,6 +46,16 @@ export class MeshView {
   nameOwner(serverId: string): Uint8Array | undefined {
     const card = this.directory.get(serverId)
     if (!card || (card.memoryOnly && !this.isAlive(serverId))) return undefined
+    const released = this.releasedKey(serverId)
+    const isReleased = released !== undefined && Buffer.from(released).equals(card.publicKey)
+    return isReleased ? undefined : card.publicKey
+  }
+
+  /** The key to give up so that another one may take the name. @throws NotFoundError, ConflictError */
+  keyToRelease(serverId: string): Uint8Array {
+    const card = this.directory.get(serverId)
+    if (!card) throw new NotFoundError(`no server named ${serverId} is known`)
+    if (this.isAlive(serverId)) throw new ConflictError(`${serverId} is alive: its name cannot be given up`)
     return card.publicKey
   }
 
@@ -84,4 +97,9 @@ export function raftLinks(replicator: () => Replicator, isQuiet: (server: string
       return undefined
     },
   }
+}
+
+/** Key of the shared state under which a name is given up. */
+export function releasedNameKey(serverId: string): string {
+  return `silo-mesh/released-name/${serverId}`
 }

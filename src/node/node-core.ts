@@ -16,7 +16,7 @@ import { GossipDriver } from './gossip-driver.js'
 import type { Incarnation } from './journal-records.js'
 import { LevelWaiters, type ReachOptions } from './levels.js'
 import { MemberDirectory } from './members.js'
-import { MeshView } from './mesh-view.js'
+import { MeshView, releasedNameKey } from './mesh-view.js'
 import { NodeEmitter, type NodeEvents } from './node-events.js'
 import { createLinks } from './node-links.js'
 import { OperationLog } from './operation-log.js'
@@ -47,7 +47,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
   private readonly emitter: NodeEmitter
   private readonly gossip: GossipDriver
   private readonly directory: MemberDirectory
-  private readonly view: MeshView
+  readonly view: MeshView
   private readonly writership: Writership
   private readonly presence: Presence
   private readonly waiters: LevelWaiters
@@ -102,7 +102,9 @@ export class NodeCore implements StorageHost, DurableStateOwner {
       },
       onHousekeeping: () => this.removeExpired(),
     })
-    this.view = new MeshView(config.serverId, this.directory, this.gossip.membership)
+    this.view = new MeshView(config.serverId, this.directory, this.gossip.membership, (server) =>
+      this.state.get(releasedNameKey(server)),
+    )
     const { acknowledgements } = this.gossip.replicator
     this.waiters = new LevelWaiters(
       config.serverId,

@@ -129,7 +129,7 @@ export class JournalDamagedError extends SiloMeshError {
   ) {
     super(
       `${file} is damaged at byte ${offset}: ${detail}. Restore this data directory from a backup, ` +
-        'or move it away and let this server rejoin with an empty one',
+        'or move its journal-* and snapshot-* files away, keep server.key, and let this server rejoin',
     )
   }
 }

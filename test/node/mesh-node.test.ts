@@ -327,6 +327,15 @@ t.test('refused: wrong secret, other cluster, a name in use', async (t) => {
   const impostor = await mesh.start('b', { peers: [a.address], dataDir: join(mesh.directory, 'b-impostor') })
   t.equal(await reasons(impostor), 'name-in-use')
   t.equal(await here, 'name-in-use')
+
+  t.throws(() => a.releaseName('nobody'), { code: 'NOT_FOUND' })
+  await impostor.stop()
+  a.releaseName('b')
+  const again = await mesh.start('b', { peers: [a.address], dataDir: join(mesh.directory, 'b-impostor') })
+  await again.ready
+  await until(() => again.storage('vault').quantity(DIAMOND) === 1n)
+  await until(() => a.members().find(({ serverId }) => serverId === 'b')?.status === 'alive')
+  t.throws(() => a.releaseName('b'), { code: 'CONFLICT' })
 })
 
 t.test('options are checked before anything happens', async (t) => {
