@@ -122,6 +122,7 @@ function forHunt(options: RunOptions, random: SeededRandom): RunOptions {
     maxVoters: 3,
     voterGraceMs: random.pick([500, 30_000]),
   }
+  const minLatencyUs = random.pick([500, 10_000, 30_000])
   return {
     ...options,
     durability: options.durability.map(() => 'group'),
@@ -131,8 +132,8 @@ function forHunt(options: RunOptions, random: SeededRandom): RunOptions {
     startSpreadMs: 0,
     safetyMs: 20_000,
     operationsPerSecond: 20,
-    network: { ...options.network, minLatencyUs: random.pick([500, 10_000, 30_000]), maxJitterUs: 100_000 },
-    disk: { ...options.disk, maxSyncUs: 100_000 },
+    network: { ...options.network, minLatencyUs, maxLatencyUs: 2 * minLatencyUs, maxJitterUs: 100_000 },
+    disk: { ...options.disk, syncUs: random.pick([2_000, 60_000]), maxSyncUs: 300_000 },
     snapshotEveryBytes: 1_000_000,
     batchShare: 0,
     node: { ...options.node, raft },
@@ -141,13 +142,15 @@ function forHunt(options: RunOptions, random: SeededRandom): RunOptions {
 
 /** Server 0 founds the group, on a disk; no disk forgets, since a group that has lost its majority stays lost. */
 function forStrong(options: RunOptions, random: SeededRandom): RunOptions {
-  const heartbeatMs = random.pick([50, 150, 150])
+  // A read takes two round trips within twice the election time, as in production.
+  const isFar = options.network.maxLatencyUs > 20_000
+  const heartbeatMs = isFar ? 150 : random.pick([50, 150, 150])
   const durability = options.durability.map((choice, server) =>
     server === 0 && choice === 'memory' ? 'group' : choice,
   )
   const raft = {
     heartbeatMs,
-    electionMs: heartbeatMs * random.pick([4, 7, 20]),
+    electionMs: heartbeatMs * (isFar ? 20 : random.pick([4, 7, 20])),
     maxVoters: random.pick([3, 5]),
     voterGraceMs: random.pick([1_000, 5_000, 30_000]),
   }

@@ -36,7 +36,7 @@ function attack(run: Run, draw: SeededRandom): void {
   const how = draw.uniform()
   if (how < 0.3) crash(run, leader, draw.chance(0.7), forMs)
   else if (how < 0.5) leader.machine.process?.blockUntil(run.nowUs + forMs * 1000)
-  else if (how < 0.9) cutOff(run, leader, draw, forMs)
+  else if (how < 0.75) cutOff(run, leader, draw, forMs)
   else for (const server of run.cluster.servers) crash(run, server, true, forMs)
 }
 
