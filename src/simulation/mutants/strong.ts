@@ -93,7 +93,7 @@ export const strongMutants: readonly Mutant[] = [
   raftMutant(
     'a-retried-command-happens-again',
     { skipRequestDeduplication: true },
-    { invariant: 'RAFT-14', withinSeeds: 100 },
+    { invariant: 'RAFT-14', alsoInvariants: ['RAFT-12'], withinSeeds: 100 },
   ),
   lockWithoutFencing,
   lockWithoutQueue,
