@@ -47,6 +47,8 @@ const withdrawSchema = v.strictObject({
   mode: v.optional(v.picklist(['optimistic', 'backed']), 'optimistic'),
 })
 
+const releaseSchema = v.strictObject({ server_id: v.string() })
+
 /** What a running node can be asked through its control socket. */
 export function controlMethods(node: MeshNode, scheduler: Scheduler): ControlMethods {
   const status: CallMethod = async (params) => {
@@ -64,6 +66,11 @@ export function controlMethods(node: MeshNode, scheduler: Scheduler): ControlMet
   const withdrawals = withdrawalMethods(node)
   return {
     calls: {
+      members_release: async (params) => {
+        const { server_id: serverId } = read(releaseSchema, params)
+        await node.releaseName(serverId).durable
+        return { server_id: serverId, released: true }
+      },
       status,
       deposit: (params) => deposit(node, params),
       withdraw: (params) => withdraw(node, params),

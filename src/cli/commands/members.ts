@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import type { CommandContext } from '../context.js'
-import { painter, printJson, printTable, type Tone } from '../output.js'
+import { type JsonValue, painter, printJson, printTable, type Tone } from '../output.js'
 import { addClientOptions, type CommonOptions, collect, withClient } from './common.js'
 
 export interface MemberJson {
@@ -19,6 +19,21 @@ const TONES: Readonly<Record<string, Tone>> = { alive: 'good', suspect: 'doubtfu
 export function addMembers(program: Command, context: CommandContext): void {
   const command = program.command('members').description('the servers of the mesh, as one of them sees them')
   addClientOptions(command).action((options: CommonOptions) => members(context, options))
+  const releasing = program
+    .command('release')
+    .argument('<server>', 'a server that is gone and has lost its disk')
+    .description('give up the name of a server whose key is lost, so that it may come back with a new one')
+  addClientOptions(releasing).action((server: string, options: CommonOptions) =>
+    release(context, server, options),
+  )
+}
+
+async function release(context: CommandContext, server: string, options: CommonOptions): Promise<void> {
+  const done = await withClient(context, options, (client) =>
+    client.call('members_release', { server_id: server }),
+  )
+  if (options.json) printJson(context.stdout, done as JsonValue)
+  else context.stdout.write(`${server} may join with a new key\n`)
 }
 
 async function members(context: CommandContext, options: CommonOptions): Promise<void> {
