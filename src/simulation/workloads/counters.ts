@@ -44,7 +44,11 @@ function operate(run: Run, draw: SeededRandom): void {
     const place = draw.pick(run.places)
     if (!run.hosts(server.number, place)) return
     if (draw.chance(run.options.batchShare)) {
-      for (let kind = draw.integer(0, BATCH_KINDS - 1), done = 0; done < run.options.batchItems; done++, kind++) {
+      for (
+        let kind = draw.integer(0, BATCH_KINDS - 1), done = 0;
+        done < run.options.batchItems;
+        done++, kind++
+      ) {
         const item = `sim:batch_${kind % BATCH_KINDS}`
         perform(run, server, node, { kind: 'deposit', ...place, item, amount: 1n }, draw)
       }
