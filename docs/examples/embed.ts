@@ -18,6 +18,9 @@ log('lobby-1 sees', lobby.storage('vault').quantity('minecraft:diamond'))
 await receipt.durable // this server's journal holds it
 await receipt.reached('QUORUM', { timeoutMs: 2_000 }) // a majority's journals hold it
 
+// It spreads by itself; wait here only so that the lines below always see it.
+while (mine.storage('vault').quantity('minecraft:diamond') < 100n) await new Promise(setImmediate)
+
 // Within the tick: backed by this server's rights and final, or undefined.
 const taken = lobby.storage('vault').tryWithdraw('minecraft:diamond', 30)
 log('lobby-1 takes', taken?.amount, taken?.kind)

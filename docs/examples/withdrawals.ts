@@ -9,6 +9,7 @@ await south.ready
 
 // The server that deposits has the rights: it may take out without asking anybody.
 await north.storage('vault').deposit('minecraft:emerald', 10).reached('STRONG')
+while (south.storage('vault').quantity('minecraft:emerald') < 10n) await new Promise(setImmediate)
 
 // The application must be able to take items back from a player whose withdrawal lost a conflict.
 for (const node of [north, south]) {

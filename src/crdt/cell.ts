@@ -14,6 +14,8 @@ export const CellKind = {
   member: 2,
   /** A published event, append-only: namespace '', key = event id. */
   event: 3,
+  /** A journal record of unnumbered writes, contained in the numbered ones beside it: namespace '', key = id. */
+  unnumberedRecord: 6,
   /** An operation id that has taken effect: namespace = storage id, key = operation id. */
   operation: 5,
   /** A withdrawal beyond its server's rights: namespace = storage id, key = its UUIDv7 (see provisional.ts). */

@@ -299,6 +299,27 @@ export class OwnWrites {
     }
   }
 
+  /** Adds an object value to a generation that was taken already, so that it is numbered together with it. */
+  note(generation: Generation, entry: number, value: ObjectValue): void {
+    const change = { ...EMPTY_CHANGE, entry, object: value }
+    ;(generation as OwnChange[]).push(change)
+    this.pendingObjects.set(entry, value)
+  }
+
+  /** Takes back what a generation of an earlier run has changed here: it has been numbered elsewhere. */
+  forget(generation: Generation): void {
+    for (const { entry, deposited, withdrawn, compensated, granted, object } of generation) {
+      this.table.addToTotal(entry, -deposited)
+      this.table.addToTotal(entry, withdrawn)
+      this.table.addToTotal(entry, -compensated)
+      for (const [receiver, amount] of granted ?? []) {
+        this.addPendingGrant(entry, receiver, -amount)
+        this.table.addRightsElsewhere(entry, -amount)
+      }
+      if (object && this.pendingObjects.get(entry) === object) this.pendingObjects.delete(entry)
+    }
+  }
+
   /** Puts generations that were taken but got no number back in front of the queue, in their order. */
   requeue(generations: readonly Generation[]): void {
     this.sealed.unshift(...generations)
@@ -308,18 +329,19 @@ export class OwnWrites {
     const slot = this.table.openSlot.get(entry)
     if (slot >= 0) return this.open[slot]!
     if (this.open.length >= MAX_GENERATION_CHANGES) this.seal()
-    const change: OwnChange = {
-      entry,
-      deposited: 0,
-      withdrawn: 0,
-      compensated: 0,
-      granted: undefined,
-      object: undefined,
-      span: undefined,
-    }
+    const change: OwnChange = { ...EMPTY_CHANGE, entry }
     this.table.openSlot.set(entry, this.open.push(change) - 1)
     return change
   }
+}
+
+const EMPTY_CHANGE: Omit<OwnChange, 'entry'> = {
+  deposited: 0,
+  withdrawn: 0,
+  compensated: 0,
+  granted: undefined,
+  object: undefined,
+  span: undefined,
 }
 
 /** The changes in the order in which they are numbered: those of one span next to each other. */

@@ -235,6 +235,12 @@ export class Partition {
     return { generation, cells }
   }
 
+  /** Unnumbered writes of an earlier run turn out to have been numbered, and to have come back from peers. */
+  forgetUnnumbered(generation: Generation): void {
+    this.own.forget(generation)
+    for (const { entry, object } of generation) if (!object) this.onChange(entry)
+  }
+
   /** Takes back, at a restart, what an earlier run had journalled without a number. */
   readoptUnnumbered(cells: readonly Cell[]): void {
     for (let first = 0; first < cells.length; ) {

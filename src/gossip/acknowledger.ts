@@ -79,7 +79,7 @@ export class Acknowledger {
         // Of a replica that is unknown here there will be more news; this bounds what is kept by what there is.
         if (!hosted?.replica(row.replica)) continue
         if (row.replica === hosted.ownReplica.replica && row.first > hosted.ownReplica.known) {
-          this.ports.ownWritesLost(row.replica, row.first)
+          this.ports.ownWritesLost(row.replica, row.first, partition)
           continue
         }
         if (!this.table.raise(message.server, partition, row.replica, row.first)) continue

@@ -15,7 +15,7 @@ export interface ReplicatorPorts {
   /** Whether the journal takes more: a peer whose delta could not be stored is asked again only then. */
   canStore(): boolean
   /** A peer knows more of this server's own writes than it does itself: they were lost here. */
-  ownWritesLost(replica: ReplicaId, number: number): void
+  ownWritesLost(replica: ReplicaId, number: number, partition: string): void
   /** A peer has told where it is; its vector has been compared. */
   digestHeard(server: string, digest: DigestMessage): void
   /** A delta of another replica has been merged. */

@@ -136,7 +136,7 @@ export class Replicator {
       const theirs = new Map(rows.map((row) => [row.replica, row]))
       const own = theirs.get(partition.ownReplica.replica)
       if (own && Math.max(own.first, own.second) > partition.ownReplica.known) {
-        this.ports.ownWritesLost(own.replica, Math.max(own.first, own.second))
+        this.ports.ownWritesLost(own.replica, Math.max(own.first, own.second), name)
       }
       for (const state of partition.replicas()) {
         peer.raisePosition(name, state.replica, theirs.get(state.replica)?.first ?? 0)
@@ -160,7 +160,7 @@ export class Replicator {
       if (delta.horizon <= partition.ownReplica.known) return
       // Once this server writes as somebody else it wants that delta after all.
       peer.needsReset = true
-      this.ports.ownWritesLost(delta.replica, delta.horizon)
+      this.ports.ownWritesLost(delta.replica, delta.horizon, delta.partition)
       return
     }
     const known = partition.known(delta.replica)

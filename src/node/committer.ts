@@ -1,4 +1,4 @@
-import type { Cell, Delta } from '../crdt/cell.js'
+import { type Cell, CellKind, type Delta } from '../crdt/cell.js'
 import { encodeDelta } from '../crdt/delta-encoder.js'
 import { cutCells } from '../crdt/delta-size.js'
 import { DELTA_BYTES } from '../crdt/limits.js'
@@ -19,6 +19,8 @@ export interface CommitterPorts {
   readonly journal: () => Journal
   readonly partitions: ReadonlyMap<string, Partition>
   readonly soon: (task: () => void) => void
+  /** A fresh id for a record of unnumbered writes, and until when it must be known. */
+  readonly nextRecord: () => { readonly id: string; readonly expiresAtMs: number }
   /** Own writes are durable, numbered and part of the state: they may leave the server now. */
   readonly committed: (partition: Partition, deltas: readonly EncodedDelta[]) => void
   /** Default `MAX_SEALED_GENERATIONS`. */
@@ -37,6 +39,8 @@ interface HeldWrites {
   readonly generation: Generation
   /** As journalled: one run of cells a record. */
   readonly records: readonly (readonly Cell[])[]
+  /** From an earlier run: then the id of its record, which whoever has it numbered knows. */
+  readonly adopted?: string
 }
 
 /** One group commit of own writes on its way to the journal. */
@@ -154,7 +158,9 @@ export class Committer {
     for (const { partition: name, cells } of writes) {
       const partition = this.ports.partitions.get(name)!
       partition.readoptUnnumbered(cells)
-      this.held.push({ partition, generation: partition.own.take(), records: [cells] })
+      const adopted = cells.find(({ kind }) => kind === CellKind.unnumberedRecord)?.key
+      const held = { partition, generation: partition.own.take(), records: [cells] }
+      this.held.push(adopted === undefined ? held : { ...held, adopted })
     }
   }
 
@@ -225,8 +231,8 @@ export class Committer {
   }
 
   private flyNumbered(journal: Journal): void {
+    const records = this.dropKnown()
     this.requeueHeld()
-    const records: Uint8Array[] = []
     const numbered: NumberedFlight[] = []
     for (const partition of this.ports.partitions.values()) {
       const flush = partition.prepareFlush(DELTA_BYTES)
@@ -248,6 +254,22 @@ export class Committer {
     return encodeMessage(numberedToTuple({ partition: partition.name, records: released!.records.length }))
   }
 
+  /**
+   * A backup that was taken while numbering was held contains unnumbered writes that the server went on to
+   * number. After it has been put back, peers return them as those of the old replica: they count once.
+   */
+  private dropKnown(): Uint8Array[] {
+    const known = this.held.filter(
+      ({ adopted, generation, partition }) =>
+        adopted !== undefined && !this.requeued.has(generation) && isNumbered(partition, adopted),
+    )
+    this.held = this.held.filter((held) => !known.includes(held))
+    return known.map(({ generation, partition, records }) => {
+      partition.forgetUnnumbered(generation)
+      return encodeMessage(numberedToTuple({ partition: partition.name, records: records.length }))
+    })
+  }
+
   private requeueHeld(): void {
     const waiting = this.held.filter(({ generation }) => !this.requeued.has(generation))
     for (const partition of new Set(waiting.map((held) => held.partition))) {
@@ -265,7 +287,8 @@ export class Committer {
     for (const partition of this.ports.partitions.values()) {
       const taken = partition.takeUnnumbered()
       if (!taken) continue
-      const runs = cutCells(taken.cells, DELTA_BYTES)
+      const mark = this.noteRecord(partition, taken.generation)
+      const runs = cutCells(taken.cells, DELTA_BYTES).map((run) => [...run, mark])
       held.push({ partition, generation: taken.generation, records: runs })
       for (const cells of runs) {
         records.push(encodeMessage(unnumberedToTuple({ partition: partition.name, cells })))
@@ -275,6 +298,15 @@ export class Committer {
     // From here on a snapshot must carry them: their records are in the segment that it would replace.
     this.held.push(...held)
     this.flight = { position: journal.append(records), numbered: [], held }
+  }
+
+  /** Gives the record an id that will be numbered with its writes. */
+  private noteRecord(partition: Partition, generation: Generation): Cell {
+    const { id, expiresAtMs } = this.ports.nextRecord()
+    const { table, own } = partition
+    const entry = table.entry(table.namespace(CellKind.unnumberedRecord, ''), id)
+    own.note(generation, entry, [expiresAtMs])
+    return { kind: CellKind.unnumberedRecord, number: 0, namespace: '', key: id, value: [expiresAtMs] }
   }
 
   private land(flight: Flight): void {
@@ -292,4 +324,9 @@ export class Committer {
       group?.numbered.reach({ partition: partition.name, replica, number: known })
     }
   }
+}
+
+function isNumbered({ table }: Partition, id: string): boolean {
+  const entry = table.findNamespace(CellKind.unnumberedRecord, '')?.entries.get(id)
+  return entry !== undefined && !table.cellsOf(entry).next().done
 }

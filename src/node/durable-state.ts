@@ -28,6 +28,9 @@ import { Replay } from './replay.js'
 import { SNAPSHOT_MIN_BYTES, writeSnapshot } from './snapshotter.js'
 import type { WriteGroup } from './write-group.js'
 
+/** A backup older than this is no longer recognised as holding writes that were numbered since. */
+const BACKUP_AGE_MS = 30 * 24 * 60 * 60 * 1000
+
 export interface DurableStateOwner {
   entryChanged(partition: Partition, entry: number): void
   /** Own writes may leave the server now. */
@@ -64,6 +67,10 @@ export class DurableState {
       journal: () => this.openJournal,
       partitions: this.partitions.byName,
       soon: (task) => environment.scheduler.soon(task),
+      nextRecord: () => ({
+        id: uuidV7(environment),
+        expiresAtMs: Math.floor(environment.clock.wallMs()) + BACKUP_AGE_MS,
+      }),
       committed: (partition, deltas) => this.owner?.committed(partition, deltas),
     })
   }

@@ -48,7 +48,7 @@ export class MeshNode implements AsyncDisposable {
     core.on('event', (event) => {
       for (const stream of this.streams) stream.push(event)
     })
-    core.onEntryChanged = (partition, entry) => this.entryChanged(partition, entry)
+    core.changedHere = (partition, entry) => this.entryChanged(partition, entry)
   }
 
   /**

@@ -38,7 +38,7 @@ import { Writership } from './writership.js'
  * The rooms of a node put together: durable state below, gossip and links beside it. `MeshNode` is its face.
  */
 export class NodeCore implements StorageHost, DurableStateOwner {
-  onEntryChanged: (partition: Partition, entry: number) => void = () => undefined
+  changedHere: (partition: Partition, entry: number) => void = () => undefined
   readonly state: SharedState
   readonly publications: Publications
   readonly strong: StrongGroup
@@ -78,9 +78,9 @@ export class NodeCore implements StorageHost, DurableStateOwner {
         partitions: durables.partitions.byName,
         store: (delta) => durables.store(delta),
         canStore: () => durables.canStore(),
-        ownWritesLost: (replica, number) => this.writership.writesLost(replica, number),
+        ownWritesLost: (replica, number, name) => this.writership.writesLost(replica, number, name),
         digestHeard: (server, digest) => this.rejoin.heardFrom(server, digest),
-        merged: () => this.rejoin.progressed(),
+        merged: () => this.merged(),
         acknowledged: () => this.waiters.check(),
         mismatch: (serverId, partition, replica) => {
           config.logger.error({ serverId, partition, replica }, 'equal vectors, unequal state: full exchange')
@@ -116,6 +116,8 @@ export class NodeCore implements StorageHost, DurableStateOwner {
     this.writership = new Writership({
       durables,
       logger: config.logger,
+      scheduler,
+      patienceMs: 2 * config.rejoinGraceMs,
       isStopping: () => this.stopping !== undefined,
       onMayVote: () => this.startStrong(),
       onIncarnation: (incarnation, before) => this.incarnationChanged(incarnation, before),
@@ -284,13 +286,11 @@ export class NodeCore implements StorageHost, DurableStateOwner {
     return this.stopping
   }
 
-  // What the durable state tells.
-
   entryChanged(partition: Partition, entry: number): void {
     switch (partition.table.namespaceOf(entry).kind) {
       case CellKind.counter:
         this.settlements.changed(partition, entry)
-        this.onEntryChanged(partition, entry)
+        this.changedHere(partition, entry)
         return
       case CellKind.provisional:
         this.settlements.changed(partition, entry)
@@ -321,7 +321,10 @@ export class NodeCore implements StorageHost, DurableStateOwner {
     this.emitter.emit('journal', { status, error })
   }
 
-  // What gossip and links tell.
+  private merged(): void {
+    this.rejoin.progressed()
+    this.writership.progressed()
+  }
 
   private incarnationChanged({ replica, starts }: Incarnation, before: string): void {
     this.gossip.membership.changeIncarnation(replica, starts)
@@ -344,10 +347,6 @@ export class NodeCore implements StorageHost, DurableStateOwner {
 
   operations(partition: Partition): OperationLog {
     return new OperationLog(partition, this.environment.clock, this.config.operationRetentionMs)
-  }
-
-  changedHere(partition: Partition, entry: number): void {
-    this.onEntryChanged(partition, entry)
   }
 
   private reachableMayDiffer(): void {

@@ -67,6 +67,8 @@ export class Publications {
   arrived(entry: number): void {
     const { environment, logger, shared } = this.options
     const eventId = shared.table.keyOf(entry)
+    // A further cell of the same event comes from another incarnation of its server: it has been delivered.
+    if ([...shared.table.cellsOf(entry)].length > 1) return
     for (const cell of shared.table.cellsOf(entry)) {
       const value = shared.table.objectValue(cell)
       if (isExpired(value, environment.clock.wallMs())) continue

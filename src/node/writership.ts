@@ -1,3 +1,4 @@
+import type { Scheduler } from '../environment/environment.js'
 import type { Logger } from '../sync/logger.js'
 import type { DurableState } from './durable-state.js'
 import type { Incarnation } from './journal-records.js'
@@ -5,6 +6,9 @@ import type { Incarnation } from './journal-records.js'
 export interface WritershipOptions {
   readonly durables: DurableState
   readonly logger: Logger
+  readonly scheduler: Scheduler
+  /** How long to wait for the lost writes to come back before writing goes on without them. */
+  readonly patienceMs: number
   readonly isStopping: () => boolean
   /** The strong group and what stands on it may begin; called once. */
   readonly onMayVote: () => void
@@ -22,6 +26,8 @@ export class Writership {
   /** Writes of this replica are gone; it stays so, also when no new incarnation could be taken yet. */
   private hasLostWrites = false
   private mayVote = false
+  /** The replica that lost writes, and what is to come back of it first. */
+  private lost: { readonly replica: string; readonly owed: Map<string, number> } | undefined
 
   constructor(private readonly options: WritershipOptions) {}
 
@@ -32,11 +38,18 @@ export class Writership {
   }
 
   /** A peer knows writes of this replica that are gone here. */
-  writesLost(replica: string, number: number): void {
+  writesLost(replica: string, number: number, partition: string): void {
     const { durables, isStopping, logger, onIncarnation } = this.options
+    if (replica === this.lost?.replica) this.owe(partition, number)
     if (this.isChanging || isStopping() || replica !== durables.incarnation.replica) return
     this.isChanging = true
     this.hasLostWrites = true
+    this.lost = { replica, owed: new Map() }
+    this.owe(partition, number)
+    this.options.scheduler.after(this.options.patienceMs, () => {
+      this.lost = undefined
+      this.begin()
+    })
     durables.committer.holdNumbering()
     logger.error({ replica, number }, 'peers know writes that this server has lost: new incarnation')
     durables.takeNewIncarnation().then(
@@ -61,9 +74,32 @@ export class Writership {
 
   /** Until the incarnation has changed nothing may be numbered as the old one, whatever the peers say meanwhile. */
   private begin(): void {
-    if (!this.isVerified || this.hasLostWrites) return
+    if (!this.isVerified || this.hasLostWrites || this.isOwed()) return
     this.options.durables.committer.openNumbering()
     this.startVoting()
+  }
+
+  /**
+   * The lost writes come back first, as far as those who told of them have them: among them may be the numbered
+   * form of writes that this server still holds without a number.
+   */
+  progressed(): void {
+    if (this.lost && !this.isOwed()) {
+      this.lost = undefined
+      this.begin()
+    }
+  }
+
+  private owe(partition: string, number: number): void {
+    const { owed } = this.lost!
+    owed.set(partition, Math.max(number, owed.get(partition) ?? 0))
+  }
+
+  private isOwed(): boolean {
+    if (!this.lost) return false
+    const { replica, owed } = this.lost
+    const { byName } = this.options.durables.partitions
+    return [...owed].some(([name, number]) => (byName.get(name)?.known(replica) ?? number) < number)
   }
 
   private startVoting(): void {

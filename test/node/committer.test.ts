@@ -38,6 +38,7 @@ t.test('writes that outrun the journal are refused until it has caught up', asyn
     journal: () => journal,
     partitions: new Map([['', partition]]),
     soon: (task) => scheduler.soon(task),
+    nextRecord: () => ({ id: 'record-1', expiresAtMs: 1 }),
     committed: (_, deltas) => committed.push(...deltas.map(({ delta }) => delta.cells.length)),
     maxSealedGenerations: 2,
   })
@@ -67,6 +68,7 @@ t.test('a group asked for without a write holds up no later one', async (t) => {
     journal: () => journal,
     partitions: new Map([['', partition]]),
     soon: (task) => scheduler.soon(task),
+    nextRecord: () => ({ id: 'record-1', expiresAtMs: 1 }),
     committed: () => undefined,
   })
   const journal = new MemoryJournal(scheduler, { onDurable: (position) => committer.durable(position) })
@@ -89,6 +91,7 @@ t.test(
       journal: () => journal,
       partitions: new Map([['', partition]]),
       soon: (task) => scheduler.soon(task),
+      nextRecord: () => ({ id: 'record-1', expiresAtMs: 1 }),
       committed: () => undefined,
     })
     const journal = new MemoryJournal(scheduler, { onDurable: (position) => committer.durable(position) })

@@ -288,6 +288,40 @@ t.test('a restarted server without peers keeps its writes durable, and they coun
   t.equal(a.storage('vault').quantity(DIAMOND), 13n, 'numbered writes are not counted again after a restart')
 })
 
+t.test(
+  'a backup taken while numbering was held does not count its writes twice (simulator seed 233)',
+  async (t) => {
+    const mesh = new TestMesh()
+    t.teardown(() => mesh.close())
+    let b = await mesh.start('b')
+    let a = await mesh.start('a', { peers: [b.address] })
+    await a.storage('vault').deposit(DIAMOND, 10).reached('STRONG')
+    await a.stop()
+    const address = b.address
+    const port = Number(new URL(address).port)
+    await b.stop()
+    a = await mesh.start('a', { peers: [address] })
+    await a.storage('vault').deposit(DIAMOND, 1).durable
+    t.ok(a.status().numberingHeld)
+    await a.stop()
+    const data = join(mesh.directory, 'a')
+    cpSync(data, `${data}.backup`, { recursive: true })
+    a = await mesh.start('a', { peers: [address] })
+    b = await mesh.start('b', { listen: { host: '127.0.0.1', port } })
+    await until(() => b.storage('vault').quantity(DIAMOND) === 11n)
+    await a.stop()
+    rmSync(data, { recursive: true })
+    cpSync(`${data}.backup`, data, { recursive: true })
+    a = await mesh.start('a', { peers: [address] })
+    const { replica } = a.status()
+    await a.storage('vault').deposit(DIAMOND, 1).reached('STRONG')
+    t.not(a.status().replica, replica, 'the restored server writes anew')
+    await until(() => converged(a, b))
+    t.equal(a.storage('vault').quantity(DIAMOND), 12n)
+    t.equal(b.storage('vault').quantity(DIAMOND), 12n)
+  },
+)
+
 t.test('memory-only nodes are new replicas at every start', async (t) => {
   const mesh = new TestMesh()
   t.teardown(() => mesh.close())

@@ -28,6 +28,7 @@ t.test('seed 101: numbering opens while unnumbered writes are on their way to th
     journal: () => journal,
     partitions: new Map([['', partition]]),
     soon: (task) => turns.push(task),
+    nextRecord: () => ({ id: 'record-1', expiresAtMs: 1 }),
     committed: () => undefined,
   })
   const runTurns = () => {
@@ -46,7 +47,7 @@ t.test('seed 101: numbering opens while unnumbered writes are on their way to th
   t.notOk(committer.isIdle, 'the held write is being numbered, without waiting for another write')
   committer.durable(appended)
   t.ok(committer.isIdle)
-  t.equal(partition.ownReplica.known, 1)
+  t.equal(partition.ownReplica.known, 2, 'the write and the id of its record')
   t.ok(group.numbered.reached)
 })
 
@@ -65,6 +66,7 @@ t.test('seed 25: a flush that was asked for before the end does not reach a clos
     journal: () => journal,
     partitions: new Map([['', partition]]),
     soon: (task) => turns.push(task),
+    nextRecord: () => ({ id: 'record-1', expiresAtMs: 1 }),
     committed: () => undefined,
   })
   const entry = partition.table.entry(partition.table.namespace(CellKind.counter, 'vault'), 'sim:item')
