@@ -301,7 +301,8 @@ export class OwnWrites {
 
   /** Adds an object value to a generation that was taken already, so that it is numbered together with it. */
   note(generation: Generation, entry: number, value: ObjectValue): void {
-    const change = { ...EMPTY_CHANGE, entry, object: value }
+    const change = emptyChange(entry)
+    change.object = value
     ;(generation as OwnChange[]).push(change)
     this.pendingObjects.set(entry, value)
   }
@@ -329,19 +330,22 @@ export class OwnWrites {
     const slot = this.table.openSlot.get(entry)
     if (slot >= 0) return this.open[slot]!
     if (this.open.length >= MAX_GENERATION_CHANGES) this.seal()
-    const change: OwnChange = { ...EMPTY_CHANGE, entry }
+    const change = emptyChange(entry)
     this.table.openSlot.set(entry, this.open.push(change) - 1)
     return change
   }
 }
 
-const EMPTY_CHANGE: Omit<OwnChange, 'entry'> = {
-  deposited: 0,
-  withdrawn: 0,
-  compensated: 0,
-  granted: undefined,
-  object: undefined,
-  span: undefined,
+function emptyChange(entry: number): OwnChange {
+  return {
+    entry,
+    deposited: 0,
+    withdrawn: 0,
+    compensated: 0,
+    granted: undefined,
+    object: undefined,
+    span: undefined,
+  }
 }
 
 /** The changes in the order in which they are numbered: those of one span next to each other. */
