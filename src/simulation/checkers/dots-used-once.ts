@@ -43,9 +43,7 @@ export function dotsUsedOnce(run: Run): Checker {
           options: { otherServers: () => readonly string[] }
         }
         const server = run.cluster.kernel.owner?.server
-        // A backup from before the server met anybody names nobody to ask.
-        const others = options.otherServers()
-        const heardAll = others.length > 0 && others.every((other) => heard.has(other))
+        const heardAll = options.otherServers().every((other) => heard.has(other))
         if (server !== undefined && !heardAll && run.ledger.hasForgotten(server)) unsure.add(server)
         original.call(this)
       }
