@@ -16,11 +16,14 @@ import { campaign, seedsToCatch } from '../src/simulation/run/campaign.js'
 import { investigate, pageOf } from '../src/simulation/run/investigate.js'
 import { drawRunOptions } from '../src/simulation/run/options.js'
 import { type RunResult, simulate } from '../src/simulation/run/simulate.js'
+import type { Violation } from '../src/simulation/run/violation.js'
 import { WORKLOADS } from '../src/simulation/workloads/all.js'
 
 const DEFAULT_SEEDS = 50
 /** Failures explained in full; later ones are only counted. */
 const MAX_EXPLAINED = 3
+/** Time for finding the fewest faults of one failure. */
+const EXPLAIN_MS = 20_000
 
 const { values } = parse()
 const json = values.json ?? false
@@ -48,7 +51,8 @@ async function runMany(): Promise<void> {
     goOn: () => performance.now() - startedMs < limitMs,
     onResult: (result) => {
       if (result.violation === undefined) return
-      say(`seed ${result.options.seed} breaks ${result.violation.invariant}: ${result.violation.detail}`)
+      // At once, and beside the data: explaining takes its time.
+      console.error(`seed ${result.options.seed} breaks ${describe(result.violation)}`)
       if (explained.length < MAX_EXPLAINED) explained.push(result)
     },
   })
@@ -102,7 +106,8 @@ async function runOne(seed: number): Promise<void> {
 
 /** Tells why a seed fails: the promise, the fewest faults, and a page with the picture. */
 async function explain(failed: RunResult, file: string): Promise<void> {
-  const { faults, tries, result } = await investigate(failed)
+  const untilMs = performance.now() + EXPLAIN_MS
+  const { faults, tries, result } = await investigate(failed, { goOn: () => performance.now() < untilMs })
   const shown = result.violation ?? failed.violation
   writeFileSync(file, pageOf(result))
   if (json) {
@@ -117,12 +122,16 @@ async function explain(failed: RunResult, file: string): Promise<void> {
     console.log(JSON.stringify(told))
     return
   }
-  say(`\nseed ${failed.options.seed} breaks ${shown?.invariant}: ${shown?.detail}`)
+  say(`\nseed ${failed.options.seed} breaks ${shown && describe(shown)}`)
   say(
     `fewest faults found that still break it (${faults.length} of ${failed.options.faults.length}, ${tries} tries):`,
   )
   for (const fault of faults) say(`  ${describeFault(fault)}`)
   say(`space-time diagram: ${file}`)
+}
+
+function describe({ invariant, detail }: Violation): string {
+  return `${invariant}: ${detail}`
 }
 
 async function runMutants(): Promise<void> {

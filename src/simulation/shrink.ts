@@ -1,6 +1,6 @@
 /**
  * Delta debugging (Zeller and Hildebrandt 2002, "Simplifying and isolating failure-inducing input", ddmin):
- * the shortest sublist found, within a number of tries, that still fails. When it ends by itself, no single
+ * the shortest sublist found, within a number of tries and as long as `goOn` says so, that still fails. When it ends by itself, no single
  * element can be left out any more.
  *
  * `stillFails` is called with sublists in the original order, never with the same one twice.
@@ -9,14 +9,16 @@ export async function shrink<T>(
   items: readonly T[],
   stillFails: (subset: readonly T[]) => Promise<boolean>,
   maxTries: number,
+  goOn: () => boolean = () => true,
 ): Promise<{ readonly kept: readonly T[]; readonly tries: number }> {
   const tried = new Map<string, boolean>()
   let tries = 0
+  const isOver = () => tries >= maxTries || !goOn()
   const fails = async (positions: readonly number[]): Promise<boolean> => {
     const key = positions.join()
     const known = tried.get(key)
     if (known !== undefined) return known
-    if (tries >= maxTries) return false
+    if (isOver()) return false
     tries++
     const result = await stillFails(positions.map((position) => items[position] as T))
     tried.set(key, result)
@@ -26,7 +28,7 @@ export async function shrink<T>(
   let kept = items.map((_, position) => position)
   if (kept.length > 0 && (await fails([]))) kept = []
   let parts = 2
-  while (kept.length > 1 && tries < maxTries) {
+  while (kept.length > 1 && !isOver()) {
     const smaller = await reduce(kept, parts, fails)
     if (smaller !== undefined) {
       parts = smaller.parts

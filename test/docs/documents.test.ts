@@ -118,12 +118,18 @@ const SOURCES = readdirSync(join(ROOT, 'src'), { recursive: true, encoding: 'utf
   .filter((name) => name.endsWith('.ts'))
   .map((name) => name.replaceAll('\\', '/'))
 
+const INVARIANT_ROWS = rowsOf(ARCHITECTURE).filter(([id]) => /^(?:[A-Z]|RAFT-)\d{1,2}$/.test(id!))
 /** Id → its row. */
-const INVARIANTS = new Map(
-  rowsOf(ARCHITECTURE)
-    .filter(([id]) => /^(?:[A-Z]|RAFT-)\d{1,2}$/.test(id!))
-    .map((row) => [row[0]!, row]),
-)
+const INVARIANTS = new Map(INVARIANT_ROWS.map((row) => [row[0]!, row]))
+
+t.test('every invariant has one row', async (t) => {
+  const ids = INVARIANT_ROWS.map(([id]) => id!)
+  t.same(
+    ids.filter((id, position) => ids.indexOf(id) !== position),
+    [],
+    'said twice',
+  )
+})
 
 t.test(
   'every invariant that a checker can report has a row, and every row is spoken of in the code',

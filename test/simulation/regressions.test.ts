@@ -7,6 +7,10 @@ import { MeshNode } from '../../src/node/mesh-node.js'
 import { Cluster } from '../../src/simulation/cluster/cluster.js'
 import { DEFAULT_DISK_PROFILE } from '../../src/simulation/disk/store.js'
 import { DEFAULT_PROFILE } from '../../src/simulation/network/conditions.js'
+import { Acquaintances } from '../../src/simulation/run/acquaintances.js'
+import { Holdings } from '../../src/simulation/run/holdings.js'
+import { drawRunOptions } from '../../src/simulation/run/options.js'
+import { simulate } from '../../src/simulation/run/simulate.js'
 import { NotRunningError } from '../../src/sync/errors.js'
 
 // Each of these was a seed that failed; the smallest scenario that shows it is kept here.
@@ -121,4 +125,46 @@ t.test('seed 2: a value set after one from the far future was seen wins over it,
   await cluster.pass(5_000)
   t.same(right.node?.getState('motd'), Uint8Array.of(2))
   t.same(ahead.node?.getState('motd'), Uint8Array.of(2))
+})
+
+t.test(
+  'seeds 138820229340424 and 112370523822410: a number whose first write nobody holds any more',
+  async (t) => {
+    // The backup of one of two servers is put back while the other one has lost all, memory or disk: the first
+    // writes of those numbers are gone everywhere, so giving them again mixes up nothing.
+    for (const seed of [138820229340424, 112370523822410]) {
+      t.equal((await simulate(drawRunOptions(seed, 'mixed'))).violation, undefined, `seed ${seed}`)
+    }
+    const holdings = new Holdings()
+    holdings.raised(0, 10, 'vault', 5)
+    holdings.raised(0, 20, 'vault', 9)
+    holdings.raised(0, 30, 'vault', 7)
+    holdings.raised(1, 30, 'vault', 42)
+    t.equal(holdings.elsewhere(1, 'vault'), 9)
+    t.equal(holdings.elsewhere(2, 'vault'), 42)
+    t.equal(holdings.elsewhere(1, 'bank'), 0)
+    holdings.forgot(0, 40, 15)
+    t.equal(holdings.elsewhere(1, 'vault'), 5, 'a backup from before has less')
+    holdings.forgot(0, 50, undefined)
+    t.equal(holdings.elsewhere(1, 'vault'), 0, 'an empty disk has nothing')
+    holdings.forgot(0, 60, 35)
+    t.equal(
+      holdings.elsewhere(1, 'vault'),
+      9,
+      'what was lost in between comes back with a backup from before',
+    )
+    holdings.counted(0, 70, new Map([['vault', 6]]))
+    t.equal(holdings.elsewhere(1, 'vault'), 6, 'a process knows best what its disk had')
+  },
+)
+
+t.test('seed 62646426659983: servers that nobody has introduced to each other cannot converge', async (t) => {
+  // In a chain, a core without the one server that s4 had ever heard of.
+  t.equal((await simulate(drawRunOptions(62646426659983, 'mixed'))).violation, undefined)
+  const acquaintances = new Acquaintances([[5], [0], [1], [2], [3], [4]])
+  t.same(acquaintances.groups([0, 1, 2, 4]), [[0, 1, 2], [4]])
+  t.same(acquaintances.groups([0, 1, 2, 3, 4, 5]).length, 1)
+  acquaintances.met(1, [4])
+  t.same(acquaintances.groups([0, 1, 2, 4]).length, 1, 'one that knows another one is enough')
+  t.same(acquaintances.groups([0, 2, 4]), [[0], [2], [4]])
 })

@@ -55,6 +55,16 @@ t.test('stops at the number of tries with something that fails', async (t) => {
   t.ok(kept.length < 500)
 })
 
+t.test('stops when it may not go on, with something that fails', async (t) => {
+  const items = Array.from({ length: 500 }, (_, number) => number)
+  let asked = 0
+  const fails = async (subset: readonly number[]) => subset.includes(13) && subset.includes(400)
+  const { kept, tries } = await shrink(items, fails, 10_000, () => ++asked <= 20)
+  t.ok(tries <= 20)
+  t.ok(await fails(kept))
+  t.ok(kept.length < 500)
+})
+
 t.test('a schedule of faults is drawn from the seed and from nothing else', async (t) => {
   const draw = (seed: number) => {
     const random = new SeededRandom(seed)

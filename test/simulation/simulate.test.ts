@@ -63,7 +63,7 @@ t.test('a failure is explained: fewest faults, and a page that marks it', async 
     failed = await simulate(drawRunOptions(++seed, 'mixed'), { mutant })
   }
   t.equal(failed.violation?.invariant, mutant.invariant)
-  const { faults, result } = await investigate(failed, mutant)
+  const { faults, result } = await investigate(failed, { mutant })
   t.ok(faults.length <= 3, `${faults.length} of ${failed.options.faults.length} faults are left`)
   t.equal(result.violation?.invariant, mutant.invariant)
   const page = pageOf(result)

@@ -1,6 +1,8 @@
-import type { Cell } from '../../crdt/cell.js'
+import type { Cell, Delta } from '../../crdt/cell.js'
 import { compareCells } from '../../crdt/compare-cells.js'
 import { Partition } from '../../crdt/partition.js'
+import { topicKey } from '../../gossip/acknowledgements.js'
+import type { MeshNode } from '../../node/mesh-node.js'
 import { Rejoin } from '../../node/rejoin.js'
 import { override } from '../override.js'
 import type { Run } from '../run/run.js'
@@ -10,8 +12,9 @@ import type { Checker } from './checker.js'
 const MAX_REMEMBERED = 200_000
 
 /**
- * A replica never gives one number to two different writes (I2). Looks at each flush that is durable, for only
- * then may its numbers leave the server, and minds those that another server has taken.
+ * A replica never gives one number to two different writes as long as another server holds the first one (I2):
+ * what nobody holds any more, in memory or on a disk, nobody can mix up. Looks at each flush that is durable, for
+ * only then may its numbers leave the server.
  *
  * The product promises this to a server whose disk was put back to an earlier state as far as it can ask those
  * who know better: when some of the others stay out of reach for longer than the grace time, it goes on, and
@@ -19,16 +22,16 @@ const MAX_REMEMBERED = 200_000
  */
 export function dotsUsedOnce(run: Run): Checker {
   const used = new Map<string, Cell>()
-  /** Partition and replica → the highest number that another server has merged. */
-  const taken = new Map<string, number>()
+  run.onRunning(({ number }, node) => run.holdings.counted(number, run.nowUs, heldBy(node)))
   run.atCleanUp(
     override(Partition.prototype, 'merge', (original) => {
       return function (this: Partition, delta) {
         const outcome = original.call(this, delta)
         // During replay a partition writes as nobody yet, and takes its own writes back.
         const { self } = this as unknown as { self: object | undefined }
-        const topic = `${delta.partition}|${delta.replica}`
-        if (self !== undefined) taken.set(topic, Math.max(taken.get(topic) ?? 0, delta.to))
+        const server = run.cluster.kernel.owner?.server
+        if (self !== undefined && server !== undefined && outcome !== 'gap')
+          run.holdings.raised(server, run.nowUs, topicKey(this.name, delta.replica), delta.to)
         return outcome
       }
     }),
@@ -49,6 +52,10 @@ export function dotsUsedOnce(run: Run): Checker {
       }
     }),
   )
+  const isHeld = ({ partition, replica }: Delta, number: number) => {
+    const writer = run.cluster.kernel.owner?.server ?? -1
+    return number <= run.holdings.elsewhere(writer, topicKey(partition, replica))
+  }
   const reused = (replica: string, number: number) => {
     const server = run.cluster.kernel.owner?.server
     if (server !== undefined && unsure.has(server)) {
@@ -62,8 +69,7 @@ export function dotsUsedOnce(run: Run): Checker {
           for (const cell of delta.cells) {
             const dot = `${delta.partition}|${delta.replica}|${cell.number}`
             const before = used.get(dot)
-            const isTaken = cell.number <= (taken.get(`${delta.partition}|${delta.replica}`) ?? 0)
-            if (isTaken && before !== undefined && compareCells(before, cell) !== 0)
+            if (before !== undefined && compareCells(before, cell) !== 0 && isHeld(delta, cell.number))
               reused(delta.replica, cell.number)
             if (used.size < MAX_REMEMBERED) used.set(dot, cell)
           }
@@ -73,4 +79,14 @@ export function dotsUsedOnce(run: Run): Checker {
     }),
   )
   return { invariants: ['I2'] }
+}
+
+function heldBy(node: MeshNode): Map<string, number> {
+  return new Map(
+    node
+      .status()
+      .partitions.flatMap(({ partition, versionVector }) =>
+        Object.entries(versionVector).map(([replica, number]) => [topicKey(partition, replica), number]),
+      ),
+  )
 }

@@ -15,8 +15,11 @@ export interface Investigation {
   readonly result: RunResult
 }
 
-/** Finds the fewest faults that still break the same promise, and records that run. */
-export async function investigate(failed: RunResult, mutant?: Mutant): Promise<Investigation> {
+/** Finds the fewest faults that still break the same promise, as long as `goOn`, and records that run. */
+export async function investigate(
+  failed: RunResult,
+  { mutant, goOn }: { readonly mutant?: Mutant; readonly goOn?: () => boolean } = {},
+): Promise<Investigation> {
   const { options, violation } = failed
   const again = (faults: readonly Fault[], record: boolean) =>
     simulate({ ...options, faults }, { record, mutant })
@@ -24,6 +27,7 @@ export async function investigate(failed: RunResult, mutant?: Mutant): Promise<I
     options.faults,
     async (faults) => (await again(faults, false)).violation?.invariant === violation?.invariant,
     MAX_TRIES,
+    goOn,
   )
   return { faults: kept, tries, result: await again(kept, true) }
 }

@@ -7,6 +7,7 @@ import type { Checker } from '../checkers/checker.js'
 import { Cluster } from '../cluster/cluster.js'
 import type { Server } from '../cluster/server.js'
 import { StrongHistory } from '../strong/history.js'
+import { Holdings } from './holdings.js'
 import { labelOfFrame } from './label-of-frame.js'
 import { Ledger, type LedgerEntry } from './ledger.js'
 import type { Place, RunOptions } from './options.js'
@@ -50,6 +51,7 @@ export interface Heard {
 export class Run {
   readonly cluster: Cluster<MeshNode>
   readonly ledger = new Ledger()
+  readonly holdings = new Holdings()
   readonly strong = new StrongHistory(() => this.nowUs)
   readonly checkers: readonly Checker[]
   readonly places: readonly Place[]
@@ -95,7 +97,7 @@ export class Run {
         startFailed: (server, error) => this.#startFailed(server, error),
         stopFailed: (server, error) => this.#stopFailed(server, error),
         uncaught: (server, error) => this.fail('N1', `uncaught: ${stackOf(error)}`, server),
-        diskReplaced: (server, fromUs) => this.ledger.serverForgot(server, this.nowUs, fromUs),
+        diskReplaced: (server, fromUs) => this.#forgot(server, fromUs),
         diskDamaged: (server) => {
           this.#damaged.add(server)
           this.ledger.serverForgot(server, this.nowUs, undefined)
@@ -246,9 +248,18 @@ export class Run {
 
   #gone(server: Server<MeshNode>): void {
     this.#mark(server.number, 'process gone')
-    if (this.options.durability[server.number] === 'memory') {
-      this.ledger.serverForgot(server.number, this.nowUs, undefined)
-    }
+    if (this.#keepsNothing(server.number)) this.#forgot(server.number, undefined)
+  }
+
+  /** Its disk is as it was at `backToUs`, or empty. */
+  #forgot(server: number, backToUs: number | undefined): void {
+    const toUs = this.#keepsNothing(server) ? undefined : backToUs
+    this.ledger.serverForgot(server, this.nowUs, toUs)
+    this.holdings.forgot(server, this.nowUs, toUs)
+  }
+
+  #keepsNothing(server: number): boolean {
+    return this.options.durability[server] === 'memory'
   }
 
   #startFailed(server: Server<MeshNode>, error: unknown): void {
@@ -257,7 +268,7 @@ export class Run {
       // A stored bit was flipped, here or in the backup that was put back. What the message advises: move the
       // directory away and let the server rejoin with an empty one.
       server.replaceDisk(new Map())
-      this.ledger.serverForgot(server.number, this.nowUs, undefined)
+      this.#forgot(server.number, undefined)
     } else if (!isDiskTrouble(error)) {
       this.fail('N2', `${server.name} does not start: ${textOf(error)}`, server.number)
       return

@@ -4,6 +4,7 @@ import { FaultInjector } from '../faults/injector.js'
 import type { Mutant } from '../mutants/mutant.js'
 import type { RecordedTrace } from '../trace/recorder.js'
 import { WORKLOADS } from '../workloads/all.js'
+import { Acquaintances } from './acquaintances.js'
 import type { RunOptions } from './options.js'
 import { Run, stackOf } from './run.js'
 import type { Violation } from './violation.js'
@@ -100,12 +101,21 @@ async function phases(run: Run): Promise<void> {
   }
 }
 
+/**
+ * Servers that have never heard of each other, neither in their configuration nor from others, cannot find each
+ * other while those that would introduce them are away: each group of acquaintances converges by itself.
+ */
 async function converge(run: Run, servers: readonly number[], who: string): Promise<void> {
   let reason: string | undefined
+  const acquaintances = new Acquaintances(run.options.peers)
   // Own writes that wait for a number show nowhere yet, so it must stay like this for a while.
   let agreedUs: number | undefined
   await observed(run, run.options.livenessMs, () => {
-    reason = whyNotConverged(run, servers)
+    meet(run, acquaintances)
+    reason = acquaintances
+      .groups(servers)
+      .map((group) => whyNotConverged(run, group))
+      .find((found) => found !== undefined)
     agreedUs = reason === undefined ? (agreedUs ?? run.nowUs) : undefined
     return agreedUs !== undefined && run.nowUs - agreedUs >= STABLE_MS * 1000
   })
@@ -124,6 +134,18 @@ async function observed(run: Run, ms: number, done: () => boolean): Promise<void
   }
 }
 
+/** Whom each server would dial now. */
+function meet(run: Run, acquaintances: Acquaintances): void {
+  const { names } = run.options
+  for (const { number, node } of run.cluster.servers) {
+    const members = node?.members().filter(({ address, status }) => address !== '' && status !== 'left') ?? []
+    acquaintances.met(
+      number,
+      members.map(({ serverId }) => names.indexOf(serverId)),
+    )
+  }
+}
+
 /** Undefined when all run, nothing waits, and all agree on every partition that they share. */
 function whyNotConverged(run: Run, servers: readonly number[]): string | undefined {
   const states = new Map<string, { key: string; server: string }>()
@@ -132,7 +154,9 @@ function whyNotConverged(run: Run, servers: readonly number[]): string | undefin
     if (server.node === undefined) return `${server.name} is ${server.state}`
     const status = server.node.status()
     if (status.journal !== 'ok') return `the journal of ${server.name} is ${status.journal}`
-    if (status.numberingHeld) return `${server.name} still waits for its peers before it numbers writes`
+    // Alone it has nobody to ask, and nobody to send numbered writes to.
+    if (status.numberingHeld && servers.length > 1)
+      return `${server.name} still waits for its peers before it numbers writes`
     for (const partition of status.partitions) {
       if (!partition.settled) return `${server.name} has not settled`
       const key = `${vectorKey(partition)} ${partition.checksum}`
