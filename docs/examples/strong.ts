@@ -32,6 +32,12 @@ log('lobby-1 sees', (await lobby.anchors.get(hopper.id, { linearizable: true }))
 const transfer = await mine.transfers.create({ from: chest.id, to: hopper.id, items: ['minecraft:*_ore'] })
 log('transfer', transfer.items, transfer.rate)
 
+// One server at a time runs it: moves items at its rate, each move a batch that is never half done.
+lobby.storage('vault').deposit('minecraft:iron_ore', 40)
+while (mine.storage('bank').quantity('minecraft:iron_ore') < 40n) await new Promise(setImmediate)
+const { owner } = mine.transferRun(transfer.id)
+log('run by', owner, [...lobby.transferProgress(), ...mine.transferProgress()][0]?.moved)
+
 // A lock of the whole mesh, with a fencing token that only grows and a signal that fires when the lock is lost.
 const sold = await mine.executeAtomic('auction:17', (lock) => lock.fencingToken > 0n && !lock.signal.aborted)
 log('sold:', sold)

@@ -1,4 +1,5 @@
 import type { AuditEntry } from '../node/audit.js'
+import type { MeshNode } from '../node/mesh-node.js'
 import type { MemberStatus, NodeStatus, RaftView } from '../node/status.js'
 import type { WithdrawalCase } from '../node/withdrawal.js'
 import type { Anchor } from '../registry/anchor.js'
@@ -6,6 +7,8 @@ import type { Entity } from '../registry/entity.js'
 import type { Transfer } from '../registry/transfer.js'
 import type { SyncEvent } from '../sync/event.js'
 import type { JsonValue } from './output.js'
+
+type TransferRun = ReturnType<MeshNode['transferRun']>
 
 /** What a node tells, in the names of the wire: snake_case, units last. Ids keep their own spelling. */
 
@@ -28,6 +31,7 @@ export function describeStatus(status: NodeStatus): JsonValue {
       settled: partition.settled,
       checksum: partition.checksum,
     })),
+    transfers: { owned: status.transfers.owned, moved: status.transfers.moved.toString() },
     uptime_ms: Math.round(status.uptimeMs),
   }
 }
@@ -89,9 +93,20 @@ export function describeAnchor(anchor: Anchor): JsonValue {
   }
 }
 
-export function describeTransfer(transfer: Transfer): JsonValue {
+export function describeTransfer(transfer: Transfer) {
   const { id, from, to, items, rate, enabled, metadata } = transfer
   return { id, from, to, items, rate, enabled, metadata: { ...metadata }, ...describeEntity(transfer) }
+}
+
+/** Who runs a transfer; what it has moved is known to that server alone, and null elsewhere. */
+export function describeTransferRun(transfer: Transfer, { owner, progress }: TransferRun): JsonValue {
+  return {
+    ...describeTransfer(transfer),
+    owner: owner ?? null,
+    state: progress?.state ?? null,
+    moved: progress?.moved.toString() ?? null,
+    waiting_for_rights: progress?.waiting ?? null,
+  }
 }
 
 function describeEntity({ version, createdBy, createdAtMs, updatedBy, updatedAtMs }: Entity) {

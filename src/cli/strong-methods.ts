@@ -2,9 +2,10 @@ import * as v from 'valibot'
 import type { Scheduler } from '../environment/environment.js'
 import type { MeshNode } from '../node/mesh-node.js'
 import type { Page } from '../registry/pages.js'
+import type { Transfer } from '../registry/transfer.js'
 import { NoQuorumError, NotFoundError, OutcomeUnknownError } from '../sync/errors.js'
 import type { CallMethod, ControlMethods, StreamMethod } from './control-methods.js'
-import { describeAnchor, describeRaft, describeTransfer } from './describe.js'
+import { describeAnchor, describeRaft, describeTransfer, describeTransferRun } from './describe.js'
 import type { JsonValue } from './output.js'
 import { nothing, read, timeoutMs } from './params.js'
 
@@ -44,6 +45,7 @@ const schemas = {
     metadata,
     timeout_ms: timeoutMs,
   }),
+  transfer: v.strictObject({ id: v.string(), timeout_ms: timeoutMs }),
   transferDelete: v.strictObject({ id: v.string(), timeout_ms: timeoutMs }),
   transfers: v.strictObject({ anchor: v.optional(v.string()) }),
 }
@@ -54,7 +56,11 @@ export function strongMethods(node: MeshNode, scheduler: Scheduler): ControlMeth
     calls: { ...raftCalls(node, scheduler), ...anchorCalls(node), ...transferCalls(node) },
     streams: {
       anchors: paged(schemas.anchors, describeAnchor, (page) => node.anchors.list(page)),
-      transfers: paged(schemas.transfers, describeTransfer, (page) => node.transfers.list(page)),
+      transfers: paged(
+        schemas.transfers,
+        (transfer: Transfer) => describeTransferRun(transfer, node.transferRun(transfer.id)),
+        (page) => node.transfers.list(page),
+      ),
     },
   }
 }
@@ -117,8 +123,15 @@ function anchorCalls({ anchors }: MeshNode): Record<string, CallMethod> {
   }
 }
 
-function transferCalls({ transfers }: MeshNode): Record<string, CallMethod> {
+function transferCalls(node: MeshNode): Record<string, CallMethod> {
+  const { transfers } = node
   return {
+    transfer: async (params) => {
+      const { id, timeout_ms: timeoutMs } = read(schemas.transfer, params)
+      const transfer = await transfers.get(id, { timeoutMs })
+      if (transfer === undefined) throw new NotFoundError(`no transfer ${id} as this server sees it`)
+      return describeTransferRun(transfer, node.transferRun(id))
+    },
     transfer_create: async (params) => {
       const { timeout_ms: timeoutMs, ...input } = read(schemas.transferCreate, params)
       return describeTransfer(await transfers.create(given(input), { timeoutMs }))

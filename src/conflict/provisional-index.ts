@@ -1,4 +1,4 @@
-import { CellKind } from '../crdt/cell.js'
+import { CellKind, type ObjectValue } from '../crdt/cell.js'
 import type { OwnWrite } from '../crdt/own-writes.js'
 import type { Partition } from '../crdt/partition.js'
 import {
@@ -10,6 +10,7 @@ import {
   provisionalToValue,
 } from '../crdt/provisional.js'
 import { FrameError } from '../sync/errors.js'
+import type { ReplicaId } from '../sync/identity.js'
 
 interface Known {
   withdrawal: ProvisionalWithdrawal
@@ -45,6 +46,14 @@ export class ProvisionalIndex {
     return this.own.get(id)?.withdrawal
   }
 
+  /** As the cell says, whoever made it; undefined when there is none of that id. @throws FrameError */
+  lookup(storage: string, id: string): ProvisionalWithdrawal | undefined {
+    const { table } = this.partition
+    const entry = table.findNamespace(CellKind.provisional, storage)?.entries.get(id)
+    const found = entry === undefined ? undefined : this.valueOf(entry)
+    return found && provisionalFromValue(found.value, { id, replica: found.replica, storage })
+  }
+
   itemEntry({ storage, item }: { storage: string; item: string }): number {
     return this.partition.table.entry(this.partition.table.namespace(CellKind.counter, storage), item)
   }
@@ -56,12 +65,10 @@ export class ProvisionalIndex {
 
   /** Reads a provisional entry again after a merge. Returns the item's entry, or -1 when it makes no sense here. */
   read(entry: number): number {
-    const { table, own } = this.partition
-    const [cell] = table.cellsOf(entry)
-    const value = own.pendingObject(entry) ?? (cell === undefined ? undefined : table.objectValue(cell))
-    if (value === undefined) return -1
-    const replica =
-      cell === undefined ? this.partition.ownReplica.replica : this.partition.replicaAt(table.replicaOf(cell))
+    const { table } = this.partition
+    const found = this.valueOf(entry)
+    if (found === undefined) return -1
+    const { replica, value } = found
     const place = { id: table.keyOf(entry), storage: table.namespaceOf(entry).name, replica }
     try {
       const withdrawal = provisionalFromValue(value, place)
@@ -93,6 +100,15 @@ export class ProvisionalIndex {
       if (expiresAtMs - nowMs < PROVISIONAL_KEPT_MS / 2) writes.push(this.write(withdrawal, nowMs))
     }
     return writes
+  }
+
+  /** What the cell of an entry holds, own writes under way included, and whose it is. */
+  private valueOf(entry: number): { value: ObjectValue; replica: ReplicaId } | undefined {
+    const { table, own, ownReplica } = this.partition
+    const [cell] = table.cellsOf(entry)
+    const value = own.pendingObject(entry) ?? (cell === undefined ? undefined : table.objectValue(cell))
+    const replica = cell === undefined ? ownReplica.replica : this.partition.replicaAt(table.replicaOf(cell))
+    return value && { value, replica }
   }
 
   private keep(item: number, withdrawal: ProvisionalWithdrawal, expiresAtMs: number): void {

@@ -3,12 +3,7 @@ import { addQuantities, subtractQuantities } from '../crdt/column.js'
 import { MAX_BATCH_WRITES } from '../crdt/limits.js'
 import type { OwnWrite } from '../crdt/own-writes.js'
 import type { Partition } from '../crdt/partition.js'
-import {
-  isUndecided,
-  type ProvisionalState,
-  type ProvisionalWithdrawal,
-  provisionalFromValue,
-} from '../crdt/provisional.js'
+import { isUndecided, type ProvisionalState, type ProvisionalWithdrawal } from '../crdt/provisional.js'
 import { lesser, notNegative, type Quantity } from '../crdt/rights.js'
 import type { ReplicaId } from '../sync/identity.js'
 import { type BorrowAnswer, type BorrowAsk, type Effect, EffectQueue, type Shortage } from './effects.js'
@@ -160,15 +155,19 @@ export class Settlement {
 
   /** A provisional withdrawal as its cell says, whoever made it; undefined when there is none of that id. */
   withdrawal(storage: string, id: string): ProvisionalWithdrawal | undefined {
-    const { table, own } = this.partition
-    const entry = table.findNamespace(CellKind.provisional, storage)?.entries.get(id)
-    if (entry === undefined) return undefined
-    const [cell] = table.cellsOf(entry)
-    const value = own.pendingObject(entry) ?? (cell === undefined ? undefined : table.objectValue(cell))
-    if (!value) return undefined
-    const replica =
-      cell === undefined ? this.partition.ownReplica.replica : this.partition.replicaAt(table.replicaOf(cell))
-    return provisionalFromValue(value, { id, replica, storage })
+    return this.index.lookup(storage, id)
+  }
+
+  /** Own rights that no withdrawal under way waits for. */
+  available(entry: number): Quantity {
+    let rights = this.partition.own.rights(entry)
+    for (const { amount } of this.items.get(entry)?.waiting ?? []) rights = subtractQuantities(rights, amount)
+    return rights
+  }
+
+  /** So many are wanted here by something that is in no hurry: attracts rights as withdrawals do. */
+  wanted(entry: number, amount: Quantity, nowMs: number): void {
+    this.itemState(entry, nowMs).demand.add(amount, nowMs)
   }
 
   /** Own withdrawals that wait for a person. */
@@ -343,10 +342,9 @@ export class Settlement {
 
   private spareRights(entry: number, purpose: BorrowAsk['purpose'], nowMs: number): Quantity {
     const rights = this.partition.own.rights(entry)
-    const state = this.items.get(entry)
     if (purpose === 'debt' || rights <= 0) return rights
-    let spare = subtractQuantities(rights, state?.demand.reserve(nowMs) ?? 0)
-    for (const { amount } of state?.waiting ?? []) spare = subtractQuantities(spare, amount)
+    const reserve = this.items.get(entry)?.demand.reserve(nowMs) ?? 0
+    const spare = subtractQuantities(this.available(entry), reserve)
     // Half, rounded up: the last one may go where it is wanted.
     return spare <= 0 ? 0 : half(spare)
   }

@@ -61,6 +61,11 @@ export interface MeshNodeOptions {
   readonly resolver?: ConflictResolver
   /** How long operation ids are remembered; default 24 hours. */
   readonly operationRetentionMs?: number
+  /**
+   * Whether this server moves the items of the transfers that it owns; default true. False leaves that to the
+   * application (`MeshNode.ownedTransfers`), on every server alike, for any server may own any transfer.
+   */
+  readonly runTransfers?: boolean
   /** Compress large frames; default true. */
   readonly compression?: boolean
   /** Gets what the node logs; default silent. A pino logger fits. */
@@ -103,6 +108,7 @@ export interface NodeConfig {
   readonly raft: Required<RaftConfigOptions>
   readonly resolver: ConflictResolver
   readonly operationRetentionMs: number
+  readonly runTransfers: boolean
   readonly compression: boolean
   readonly logger: Logger
 }
@@ -153,6 +159,7 @@ const schema = v.strictObject({
     lowerIdResolver,
   ),
   operationRetentionMs: v.optional(milliseconds(1_000), MAX_INTERVAL_MS),
+  runTransfers: v.optional(v.boolean(), true),
   compression: v.optional(v.boolean(), true),
   logger: v.optional(
     v.custom<Logger>((value) => typeof value === 'object' && value !== null),

@@ -23,6 +23,7 @@ import type { PublishOptions } from './publications.js'
 import type { Receipt } from './receipt.js'
 import { describeRaft, type MemberStatus, type NodeStatus, type RaftView } from './status.js'
 import { Storage } from './storage.js'
+import type { TransferProgress } from './transfer-runner.js'
 import type { WithdrawalCase } from './withdrawal.js'
 
 export interface StateOptions {
@@ -144,9 +145,22 @@ export class MeshNode implements AsyncDisposable {
     return this.core.registry.transfers
   }
 
-  /** The transfers that this server is to run at present, each with a fencing token and a signal. */
+  /**
+   * The transfers that this server, and no other, runs at present: moves their items, unless `runTransfers` is
+   * false. Each with a fencing token, and a signal that fires when it is another's.
+   */
   get ownedTransfers(): ReadonlyMap<string, OwnedTransfer> {
     return this.core.registry.ownership.owned()
+  }
+
+  /** How far the transfers that this server owns have got: moving, idle, waiting for rights, or why not. */
+  transferProgress(): TransferProgress[] {
+    return this.core.transfers.progress()
+  }
+
+  /** Who owns a transfer, as the strong store says here; and how far it has got, if it is this server. */
+  transferRun(id: string): { owner: string | undefined; progress: TransferProgress | undefined } {
+    return { owner: this.core.registry.ownership.ownerOf(id), progress: this.core.transfers.progressOf(id) }
   }
 
   /**

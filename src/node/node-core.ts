@@ -12,24 +12,25 @@ import type { SyncEvent } from '../sync/event.js'
 import type { EncodedDelta } from './committer.js'
 import type { NodeConfig } from './config.js'
 import { DurableState, type DurableStateOwner } from './durable-state.js'
-import { GossipDriver } from './gossip-driver.js'
+import type { GossipDriver } from './gossip-driver.js'
 import type { Incarnation } from './journal-records.js'
 import { LevelWaiters, type ReachOptions } from './levels.js'
 import { MemberDirectory } from './members.js'
 import { MeshView, releasedNameKey } from './mesh-view.js'
 import { NodeEmitter, type NodeEvents } from './node-events.js'
+import { createGossip } from './node-gossip.js'
 import { createLinks } from './node-links.js'
 import { OperationLog } from './operation-log.js'
 import { Presence } from './presence.js'
 import { Publications } from './publications.js'
 import { Rejoin } from './rejoin.js'
-import { announceStatus } from './server-events.js'
 import { loadServerKey, readSecretFile } from './server-key.js'
 import { Settlements } from './settlements.js'
 import { SharedState } from './shared-state.js'
 import { describeMembers, describeNode, type MemberStatus, type NodeStatus } from './status.js'
 import type { StorageHost } from './storage.js'
 import { checkGroupEntry, createStrongRoom, groupEntry } from './strong-room.js'
+import type { TransferRunner } from './transfer-runner.js'
 import { withdrawalId } from './withdrawals.js'
 import { Milestone, type WriteGroup } from './write-group.js'
 import { Writership } from './writership.js'
@@ -43,6 +44,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
   readonly publications: Publications
   readonly strong: StrongGroup
   readonly registry: Registry
+  readonly transfers: TransferRunner
   readonly settlements: Settlements
   private readonly emitter: NodeEmitter
   private readonly gossip: GossipDriver
@@ -71,35 +73,17 @@ export class NodeCore implements StorageHost, DurableStateOwner {
     this.startedMs = clock.monotonicMs()
     this.emitter = new NodeEmitter(config.logger)
     this.directory = new MemberDirectory(shared, config.logger)
-    this.gossip = new GossipDriver({
+    this.gossip = createGossip({
+      config,
       environment,
-      ports: {
-        serverId: config.serverId,
-        partitions: durables.partitions.byName,
-        store: (delta) => durables.store(delta),
-        canStore: () => durables.canStore(),
-        ownWritesLost: (replica, number, name) => this.writership.writesLost(replica, number, name),
-        digestHeard: (server, digest) => this.rejoin.heardFrom(server, digest),
-        merged: () => this.merged(),
-        acknowledged: () => this.waiters.check(),
-        mismatch: (serverId, partition, replica) => {
-          config.logger.error({ serverId, partition, replica }, 'equal vectors, unequal state: full exchange')
-          this.emitter.emit('mismatch', { serverId, partition, replica })
-        },
-        soon: (task) => scheduler.soon(task),
-        uniform: () => environment.random.uniform(),
-      },
-      incarnation: durables.incarnation,
-      syncIntervalMs: config.syncIntervalMs,
-      heartbeatIntervalMs: config.heartbeatIntervalMs,
-      checksumIntervalMs: config.checksumIntervalMs,
-      acceptablePauseMs: config.acceptablePauseMs,
+      durables,
+      emitter: this.emitter,
+      ownWritesLost: (replica, number, name) => this.writership.writesLost(replica, number, name),
+      digestHeard: (server, digest) => this.rejoin.heardFrom(server, digest),
+      merged: () => this.merged(),
+      acknowledged: () => this.waiters.check(),
       onRaftMessage: (tuple) => this.strong.receive(tuple),
       onBorrowMessage: (server, type, tuple) => this.settlements.receive(server, type, tuple),
-      onStatusChange: (change) => {
-        config.logger.info({ ...change }, 'server status')
-        announceStatus(this.emitter, environment, config.serverId, change)
-      },
       onHousekeeping: () => this.removeExpired(),
     })
     this.view = new MeshView(config.serverId, this.directory, this.gossip.membership, (server) =>
@@ -154,17 +138,6 @@ export class NodeCore implements StorageHost, DurableStateOwner {
       publicKey: keyPair.publicKey,
       address: () => this.listenAddress,
     })
-    const { strong, registry } = createStrongRoom({
-      config,
-      environment,
-      durables,
-      view: this.view,
-      emitter: this.emitter,
-      replicator: () => this.gossip.replicator,
-      lastHeardMs: (server) => this.links.links.get(server)?.lastHeardMs,
-    })
-    this.strong = strong
-    this.registry = registry
     this.settlements = new Settlements({
       partitions: durables.partitions.byName,
       environment,
@@ -172,8 +145,23 @@ export class NodeCore implements StorageHost, DurableStateOwner {
       emitter: this.emitter,
       groupOf: (partition) => durables.groupOf(partition),
       send: (server, message) => this.gossip.replicator.peers.get(server)?.link.sendControl(message),
-      canWrite: () => !this.stopping && durables.journalStatus === 'ok',
+      canWrite: () => this.canWrite(),
     })
+    const { strong, registry, transfers } = createStrongRoom({
+      config,
+      environment,
+      durables,
+      view: this.view,
+      emitter: this.emitter,
+      replicator: () => this.gossip.replicator,
+      lastHeardMs: (server) => this.links.links.get(server)?.lastHeardMs,
+      withdrawals: this.settlements.of(shared),
+      canWrite: () => this.canWrite(),
+      changed: (entry) => this.changedHere(shared, entry),
+    })
+    this.strong = strong
+    this.registry = registry
+    this.transfers = transfers
     this.state = new SharedState(shared, clock, this)
     const deliver = (event: SyncEvent) => this.emitter.emit('event', event)
     this.publications = new Publications({ ...config, environment, shared, host: this, deliver })
@@ -239,6 +227,10 @@ export class NodeCore implements StorageHost, DurableStateOwner {
     this.durables.requireWritable()
   }
 
+  private canWrite(): boolean {
+    return !this.stopping && this.durables.journalStatus === 'ok' && !this.durables.committer.isOverloaded
+  }
+
   groupOf(partition: Partition): WriteGroup {
     return this.durables.groupOf(partition)
   }
@@ -277,6 +269,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
       links: this.links.links.size,
       members: this.view.knownServers().length,
       partitions: this.partitions(),
+      transfers: { owned: this.transfers.count, moved: this.transfers.moved },
       uptimeMs: this.environment.clock.monotonicMs() - this.startedMs,
     })
   }
@@ -290,6 +283,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
     switch (partition.table.namespaceOf(entry).kind) {
       case CellKind.counter:
         this.settlements.changed(partition, entry)
+        this.transfers.changed(partition, entry)
         this.changedHere(partition, entry)
         return
       case CellKind.provisional:
@@ -308,6 +302,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
 
   committed(partition: Partition, deltas: readonly EncodedDelta[]): void {
     this.gossip.replicator.ownAdvanced(partition, deltas)
+    this.transfers.committed(partition, deltas)
   }
 
   durable(position: number): void {
@@ -376,6 +371,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
     this.rejoin.stop()
     this.targetsDue?.cancel()
     this.reachableDue?.cancel()
+    this.transfers.stop()
     await this.registry.stop()
     await this.strong.stop()
     this.settlements.stop()

@@ -44,6 +44,8 @@ export interface NodeStatus {
   readonly links: number
   readonly members: number
   readonly partitions: readonly PartitionStatus[]
+  /** Transfers that this server owns, and how many items it has moved since it started. */
+  readonly transfers: { readonly owned: number; readonly moved: bigint }
   readonly uptimeMs: number
 }
 
@@ -121,6 +123,7 @@ interface NodeFacts {
   readonly links: number
   readonly members: number
   readonly partitions: Iterable<Partition>
+  readonly transfers: NodeStatus['transfers']
   readonly uptimeMs: number
 }
 

@@ -8,6 +8,8 @@ import type { NodeConfig } from './config.js'
 import type { DurableState } from './durable-state.js'
 import { type MeshView, raftLinks } from './mesh-view.js'
 import type { NodeEmitter } from './node-events.js'
+import { TransferRunner } from './transfer-runner.js'
+import type { Withdrawals } from './withdrawals.js'
 
 export interface StrongRoomOptions {
   readonly config: NodeConfig
@@ -18,13 +20,25 @@ export interface StrongRoomOptions {
   readonly replicator: () => Replicator
   /** Monotonic time at which something last came over the link to that server. */
   readonly lastHeardMs: (server: string) => number | undefined
+  /** Of the shared partition. */
+  readonly withdrawals: Withdrawals
+  /** Whether own writes are taken. */
+  readonly canWrite: () => boolean
+  /** An own write has changed an entry of the shared partition. */
+  readonly changed: (entry: number) => void
+}
+
+interface StrongRoom {
+  readonly strong: StrongGroup
+  readonly registry: Registry
+  readonly transfers: TransferRunner
 }
 
 /** Life signs go over every link: when so many are missing, it may be dead without knowing it. */
 const QUIET_HEARTBEATS = 2.5
 
-/** The strong group of a node and what stands on it: anchors, transfers, locks. */
-export function createStrongRoom(options: StrongRoomOptions): { strong: StrongGroup; registry: Registry } {
+/** The strong group of a node and what stands on it: anchors, locks, transfers, and running these. */
+export function createStrongRoom(options: StrongRoomOptions): StrongRoom {
   const { config, durables, emitter, environment, replicator, view } = options
   const { logger, serverId } = config
   const strong = new StrongGroup({
@@ -51,7 +65,21 @@ export function createStrongRoom(options: StrongRoomOptions): { strong: StrongGr
     onEvent: (event) => emitter.emit('event', event),
     logger,
   })
-  return { strong, registry }
+  const { shared } = durables.partitions
+  const transfers = new TransferRunner({
+    partition: shared,
+    environment,
+    registry,
+    run: config.runTransfers,
+    withdrawals: options.withdrawals,
+    canWrite: options.canWrite,
+    moved: (from, to) => {
+      durables.groupOf(shared)
+      options.changed(from)
+      options.changed(to)
+    },
+  })
+  return { strong, registry, transfers }
 }
 
 /** @throws ConfigError when what the options ask for does not fit what this server already is */

@@ -117,6 +117,16 @@ export class Withdrawals {
     return this.settlement.tryWithdraw(entry, amount, this.nowMs(), beside)
   }
 
+  /** Own rights that no withdrawal under way waits for. */
+  available(entry: number): Quantity {
+    return this.settlement.available(entry)
+  }
+
+  /** So many are wanted here by something that is in no hurry: rights move here in the background. */
+  wanted(entry: number, amount: Quantity): void {
+    this.settlement.wanted(entry, amount, this.nowMs())
+  }
+
   /** How an own withdrawal that was made before stands; 'backed' when it never was provisional. */
   recall(storage: string, id: string): Pick<MadeWithdrawal, 'id' | 'kind' | 'settled'> {
     const known = this.settlement.withdrawal(storage, id)

@@ -7,8 +7,9 @@ import { lastSegment, type Position } from './keys.js'
 import { checkMetadata, type Metadata, metadataFromWire, metadataToWire } from './metadata.js'
 
 export interface AnchorContent {
-  /** Id of the storage that it opens. */
+  /** Id of the storage that it opens: one that all servers share, whatever world the anchor is in. */
   readonly storage: string
+  /** Where its block stands. */
   readonly world: string
   readonly position: Position
   readonly metadata: Metadata

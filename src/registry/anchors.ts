@@ -181,6 +181,11 @@ export class Anchors {
     return this.find(id)
   }
 
+  /** Synchronously, as this server has it. @throws FrameError when a later version has written it */
+  peek(id: string): Anchor | undefined {
+    return this.find(id)
+  }
+
   /** Revision of the store that local reads show. */
   get revision(): number {
     return this.parts.store.revision

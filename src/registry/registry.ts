@@ -30,6 +30,8 @@ export interface Registry {
   readonly transfers: Transfers
   readonly locks: Locks
   readonly ownership: TransferOwnership
+  /** Changes of anchors and transfers as they come. */
+  readonly feed: RegistryFeed
   /** Once the store can be read. */
   start(): void
   /** Ends waits and watches, then gives locks and transfers back to the group if it can. Never rejects. */
@@ -55,6 +57,7 @@ export function createRegistry(options: RegistryOptions): Registry {
     transfers: new Transfers(parts),
     locks,
     ownership,
+    feed,
     start() {
       feed.start()
       ownership.start()

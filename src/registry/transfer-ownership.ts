@@ -130,6 +130,12 @@ export class TransferOwnership {
     return this.mine
   }
 
+  /** The server that owns a transfer, as the store has it here; its lease may be about to end. */
+  ownerOf(transferId: string): string | undefined {
+    const owner = this.options.store.get(ownerKey(transferId))
+    return owner && text(owner.value)
+  }
+
   /** Returns the function that ends it. A listener that throws is logged and holds nobody back. */
   on<Name extends keyof OwnershipEvents>(name: Name, listener: Listener<Name>): () => void {
     const listeners = this.listeners[name] as Set<Listener<Name>>

@@ -19,7 +19,10 @@ export interface TransferContent {
   readonly metadata: Metadata
 }
 
-/** A link that moves items from one storage to another. Both anchors exist as long as it does. */
+/**
+ * A link that moves items from one storage to another; its owner runs it (`TransferOwnership`). Both anchors exist as
+ * long as it does. If both open the same storage it moves nothing.
+ */
 export interface Transfer extends Entity, TransferContent {}
 
 export const DEFAULT_TRANSFER_RATE = 64

@@ -91,6 +91,20 @@ t.test('anchors and transfers from the command line', async (t) => {
   t.match(await json(['transfer', 'list', '--anchor', one.id!, ...here]), {
     transfers: [{ id: transfer.id }],
   })
+  node.storage('vault').deposit('minecraft:iron_ore', 5)
+  await until(() => node.storage('larder').quantity('minecraft:iron_ore') === 5n)
+  t.match(await json(['transfer', 'show', transfer.id!, ...here]), {
+    id: transfer.id,
+    owner: 'one',
+    moved: '5',
+    waiting_for_rights: 0,
+  })
+  t.match(await silo(['transfer', 'show', transfer.id!, ...here]), {
+    exitCode: 0,
+    stdout: /run by +one\n(.*\n)*moved +5 since one took it over/,
+  })
+  t.match(await silo(['transfer', 'list', ...here]), { exitCode: 0, stdout: /one *│ (moving|idle) *│ 5 / })
+  t.match(await silo(['transfer', 'show', one.id!, ...here]), { exitCode: 77, stderr: /no transfer/ })
   for (const command of [
     ['anchor', 'list'],
     ['anchor', 'show', one.id!],

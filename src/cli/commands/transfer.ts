@@ -22,6 +22,10 @@ interface TransferJson {
   readonly enabled: boolean
   readonly version: number
   readonly created_by: string
+  readonly owner: string | null
+  readonly state: string | null
+  readonly moved: string | null
+  readonly waiting_for_rights: number | null
 }
 
 interface CreateOptions extends TimedOptions {
@@ -43,6 +47,13 @@ export function addTransfer(program: Command, context: CommandContext): void {
     .option('--anchor <id>', 'only those that begin or end there')
   addClientOptions(list).action((options: CommonOptions & { anchor?: string }) =>
     listTransfers(context, options),
+  )
+  const show = transfer
+    .command('show')
+    .description('one transfer: who runs it, and how far it has got')
+    .argument('<id>')
+  addTimeout(addClientOptions(show)).action((id: string, options: TimedOptions) =>
+    showTransfer(context, id, options),
   )
   const create = transfer
     .command('create')
@@ -82,14 +93,57 @@ async function listTransfers(
     return
   }
   if (all.length === 0) context.stderr.write('no transfer as this server sees it\n')
-  const rows = all.map(({ id, from, to, items, rate, enabled }) => [
-    id,
-    from,
-    to,
-    items.join(' '),
-    enabled ? `${rate}/s` : 'off',
-  ])
-  printTable(context.stdout, ['transfer', 'from', 'to', 'items', 'rate'], rows)
+  const rows = all.map((each) => {
+    const { id, from, to, items, rate, enabled, owner, moved } = each
+    return [
+      id,
+      from,
+      to,
+      items.join(' '),
+      enabled ? `${rate}/s` : 'off',
+      owner ?? 'nobody',
+      describeState(each),
+      moved ?? '',
+    ]
+  })
+  printTable(
+    context.stdout,
+    ['transfer', 'from', 'to', 'items', 'rate', 'run by', 'state', 'moved here'],
+    rows,
+  )
+}
+
+/** What its owner alone knows is not shown elsewhere. */
+function describeState({ state, waiting_for_rights: waiting }: TransferJson): string {
+  if (state === null) return ''
+  return state === 'waiting-for-rights' ? `waits for rights to ${waiting} kinds of items` : state
+}
+
+async function showTransfer(
+  context: CommandContext,
+  id: string,
+  { timeoutMs, ...options }: TimedOptions,
+): Promise<void> {
+  const transfer = (await withClient(context, options, (client) =>
+    client.call('transfer', { id, timeout_ms: timeoutMs }, timeoutMs),
+  )) as TransferJson
+  if (options.json) {
+    printJson(context.stdout, { ...transfer })
+    return
+  }
+  const { created_by: creator, enabled, from, items, moved, owner, rate, to, version } = transfer
+  const lines: [string, string][] = [
+    ['transfer', id],
+    ['from', from],
+    ['to', to],
+    ['items', items.join(' ')],
+    ['rate', enabled ? `${rate} items a second` : `${rate} items a second, disabled`],
+    ['run by', owner ?? 'nobody yet'],
+    ['state', transfer.state === null ? `ask ${owner ?? 'again'}` : describeState(transfer)],
+    ['moved', moved === null ? `ask ${owner ?? 'again'}` : `${moved} since ${owner} took it over`],
+    ['version', `${version}, made by ${creator}`],
+  ]
+  for (const [name, value] of lines) context.stdout.write(`${name.padEnd(10)}${value}\n`)
 }
 
 async function createTransfer(
