@@ -1,3 +1,4 @@
+export type { AuditOutcome, ComparisonOutcome } from './audit/report.js'
 export {
   type ConflictContext,
   type ConflictResolver,
@@ -9,6 +10,8 @@ export {
 export type { AuditEntry } from './node/audit.js'
 export type { Durability, MeshNodeOptions } from './node/config.js'
 export type { ReachOptions } from './node/levels.js'
+export type { MeshAudit, ReplicaPlace, ServerAudit, ServerBooks, StateDifference } from './node/mesh-audit.js'
+export type { AuditProgress, MeshAuditOptions } from './node/mesh-auditor.js'
 export { MeshNode, type StateOptions } from './node/mesh-node.js'
 export type { NodeEvents } from './node/node-events.js'
 export type { PublishOptions } from './node/publications.js'

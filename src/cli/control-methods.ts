@@ -4,7 +4,8 @@ import type { MeshNode } from '../node/mesh-node.js'
 import type { Receipt } from '../node/receipt.js'
 import type { Storage } from '../node/storage.js'
 import { CONSISTENCY_LEVELS } from '../sync/consistency.js'
-import { describeAudit, describeMember, describeStatus } from './describe.js'
+import { auditMethods } from './audit-methods.js'
+import { describeMember, describeStatus } from './describe.js'
 import type { JsonValue } from './output.js'
 import { nothing, read, timeoutMs } from './params.js'
 import { strongMethods } from './strong-methods.js'
@@ -80,13 +81,7 @@ export function controlMethods(node: MeshNode, scheduler: Scheduler): ControlMet
     streams: {
       ...strong.streams,
       ...withdrawals.streams,
-      audit: async (params, send, signal) => {
-        read(nothing, params)
-        for await (const entry of inTurns(node.audit(), scheduler)) {
-          if (signal.aborted) return
-          await send(describeAudit(entry))
-        }
-      },
+      ...auditMethods(node),
       members,
       storages: (params, send, signal) => listStorages(node, scheduler, params, send, signal),
       storage: (params, send, signal) => showStorage(node, scheduler, params, send, signal),

@@ -1,4 +1,5 @@
 import type { AuditEntry } from '../node/audit.js'
+import type { ReplicaPlace, ServerAudit } from '../node/mesh-audit.js'
 import type { MeshNode } from '../node/mesh-node.js'
 import type { MemberStatus, NodeStatus, RaftView } from '../node/status.js'
 import type { WithdrawalCase } from '../node/withdrawal.js'
@@ -132,8 +133,19 @@ export function describeCase(withdrawal: WithdrawalCase): JsonValue {
   }
 }
 
-export function describeAudit(entry: AuditEntry): JsonValue {
-  const { storage, world, item, deposited, withdrawn, compensated, provisional, rightsSum, quantity } = entry
+export function describeAuditEntry(entry: AuditEntry): JsonValue {
+  const {
+    storage,
+    world,
+    item,
+    deposited,
+    withdrawn,
+    compensated,
+    underWay,
+    provisional,
+    rightsSum,
+    quantity,
+  } = entry
   return {
     storage,
     world: world ?? null,
@@ -141,8 +153,42 @@ export function describeAudit(entry: AuditEntry): JsonValue {
     deposited: deposited.toString(),
     withdrawn: withdrawn.toString(),
     compensated: compensated.toString(),
+    under_way: underWay.toString(),
     provisional: provisional.toString(),
     rights: rightsSum.toString(),
     quantity: quantity.toString(),
   }
+}
+
+export function describeServerAudit({
+  serverId,
+  state,
+  differences,
+  undecided,
+  books,
+}: ServerAudit): JsonValue {
+  return {
+    server_id: serverId,
+    state,
+    differences: differences.map((difference) => ({
+      ...describePlace(difference),
+      items: difference.items.map(({ storage, item }) => ({ storage, item })),
+      others: difference.others,
+    })),
+    undecided: undecided.map(describePlace),
+    books: books
+      ? {
+          items: books.items,
+          wrong_count: books.wrongCount,
+          wrong: books.wrong.map(describeAuditEntry),
+          overdrawn_count: books.overdrawnCount,
+          overdrawn: books.overdrawn.map(describeAuditEntry),
+          altered: books.altered.map(describePlace),
+        }
+      : null,
+  }
+}
+
+function describePlace({ world, replica }: ReplicaPlace) {
+  return { world: world ?? null, replica }
 }

@@ -4,7 +4,7 @@ import { SiloMeshError } from '../sync/errors.js'
 /** What a shell script can rely on; the numbers are those of sysexits.h. */
 export const ExitCode = {
   ok: 0,
-  /** `demo` has found items lost or duplicated, or servers that did not converge. */
+  /** `demo` has found items lost or duplicated, or servers that did not converge; `audit` a mismatch. */
   failed: 1,
   usage: 64,
   noNode: 69,
@@ -21,8 +21,8 @@ Exit codes:
   64  usage: a wrong option or argument; nothing was done
   69  no node runs there
   70  a defect in silo-mesh itself
-  75  try again: busy, still starting, disk full, a level not reached in time, no quorum; or the outcome is
-      unknown: look first, or repeat with the same --id
+  75  try again: busy, still starting, disk full, a level not reached in time, no quorum, an audit that is
+      not complete; or the outcome is unknown: look first, or repeat with the same --id
   77  refused: not enough items, in use, not found, already founded, permission denied, turned away by the mesh
   78  configuration: the config file, the key file or the data directory is wrong`
 

@@ -3,6 +3,8 @@ import { InvalidArgumentError } from '../sync/errors.js'
 
 /** How long a control method may be told to wait. */
 export const MAX_TIMEOUT_MS = 60_000
+/** An audit of many servers with much in them takes its time. */
+export const MAX_AUDIT_TIMEOUT_MS = 3_600_000
 export const DEFAULT_TIMEOUT_MS = 5_000
 
 export const nothing = v.strictObject({})

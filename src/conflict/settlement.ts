@@ -40,7 +40,7 @@ const SWEEP_PER_TICK = 256
  * - tells the application of compensations, and again those in `unacknowledged()` after a start.
  */
 export class Settlement {
-  private readonly index: ProvisionalIndex
+  readonly index: ProvisionalIndex
   private readonly items = new Map<number, ItemState>()
   private readonly dirty = new Set<number>()
   private readonly effects = new EffectQueue()

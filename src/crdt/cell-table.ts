@@ -56,7 +56,8 @@ export class CellTable implements EntryRows {
 
   private readonly cellNumber = new Float64Column()
   private readonly cellReplica = new Int32Column()
-  private readonly cellEntry = new Int32Column()
+  /** Cell row → entry; negative in rows that are free. */
+  readonly cellEntry = new Int32Column()
   private readonly cellNext = new Int32Column()
   private readonly deposited = new QuantityColumn()
   private readonly withdrawn = new QuantityColumn()

@@ -79,6 +79,11 @@ export class OwnWrites {
     return this.open
   }
 
+  /** All that no flush has taken yet, oldest first. */
+  generations(): readonly Generation[] {
+    return [...this.sealed, this.open]
+  }
+
   deposit(entry: number, amount: Quantity): void {
     this.table.addToTotal(entry, amount)
     const change = this.changeOf(entry)
@@ -110,6 +115,13 @@ export class OwnWrites {
   grantedTotal(entry: number, receiver: ReplicaId): Quantity {
     const pending = this.pendingGrants.get(entry)?.get(receiver) ?? 0
     return addQuantities(this.table.ownGrantTo(entry, receiver), pending)
+  }
+
+  /** What has been given away by writes that are not in the table yet: gone here, not arrived anywhere. */
+  grantsUnderWay(entry: number): Quantity {
+    let sum: Quantity = 0
+    for (const amount of this.pendingGrants.get(entry)?.values() ?? []) sum = addQuantities(sum, amount)
+    return sum
   }
 
   private addPendingGrant(entry: number, receiver: ReplicaId, amount: Quantity): void {

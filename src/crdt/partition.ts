@@ -10,6 +10,7 @@ import {
   type ObjectValue,
 } from './cell.js'
 import { CellTable } from './cell-table.js'
+import { CellWatchers } from './cell-watchers.js'
 import { compareCells } from './compare-cells.js'
 import { cellBytes } from './delta-size.js'
 import { MAX_DELTA_CELLS, MAX_SPAN_CELLS } from './limits.js'
@@ -62,6 +63,7 @@ export class Partition {
   private flying: Generation | undefined
   /** Same dot, different value, seen in merges: always a defect somewhere. */
   divergences = 0
+  readonly watchers = new CellWatchers()
 
   constructor(
     readonly name: string,
@@ -149,6 +151,7 @@ export class Partition {
     }
     state.known = Math.max(state.known, delta.to)
     state.horizon = Math.max(state.horizon, delta.horizon, delta.to)
+    this.watchers.advanced(state)
     return 'applied'
   }
 
@@ -161,6 +164,11 @@ export class Partition {
     const rights = rightsByReplica(cells)
     if (this.self) rights.set(this.self.replica, this.own.rights(entry))
     return rights
+  }
+
+  /** Own writes that are not in the table yet, but for those that were taken without a number. */
+  generationsUnderWay(): readonly Generation[] {
+    return this.flying ? [this.flying, ...this.own.generations()] : this.own.generations()
   }
 
   /** Numbers the oldest generation of own writes and hands it over for the journal. One flush at a time. */
@@ -215,6 +223,7 @@ export class Partition {
       for (const cell of delta.cells) this.apply(self, flush.entries[position++]!, cell, restAt(cell.number))
       self.known = delta.to
       self.horizon = Math.max(self.horizon, delta.to)
+      this.watchers.advanced(self)
     }
     this.own.settled(flush.generation)
     this.flying = undefined
@@ -276,6 +285,7 @@ export class Partition {
       const state = this.states[this.table.replicaOf(cell)]!
       const number = this.table.numberOf(cell)
       state.checksum = (state.checksum - this.table.hashOf(cell)) | 0
+      this.watchers.leaving(cell)
       state.cellCount -= 1
       this.table.removeCell(cell)
       state.log.markStale(number)
@@ -305,12 +315,14 @@ export class Partition {
       if (previous > cell.number) return false
       if (previous === cell.number && !this.divergesUpwards(row, cell)) return false
       state.checksum = (state.checksum - table.hashOf(row)) | 0
+      this.watchers.leaving(row)
     }
     if (!isCounterCell(cell)) table.setObject(row, cell.number, cell.value, cell.keepUntilMs)
     else if (isOwn) table.setCounter(row, cell.number, cell.value)
     else table.mergeCounter(row, cell.number, cell.value)
     table.setBatchRest(row, batchRest)
     state.checksum = (state.checksum + table.hashOf(row)) | 0
+    this.watchers.entered(row)
     if (previous === cell.number) return true
     if (previous > 0) state.log.markStale(previous)
     if (cell.number > state.log.lastNumber) state.log.append(cell.number, row)

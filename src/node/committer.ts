@@ -153,6 +153,13 @@ export class Committer {
     )
   }
 
+  /** Own writes of a partition that wait for a number, but for those that wait in its own queue. */
+  unnumberedGenerations(partition: Partition): Generation[] {
+    return this.held
+      .filter((held) => held.partition === partition && !this.requeued.has(held.generation))
+      .map(({ generation }) => generation)
+  }
+
   /** What an earlier run had journalled without a number; call before any write of this run. */
   adoptUnnumbered(writes: readonly UnnumberedWrites[]): void {
     for (const { partition: name, cells } of writes) {

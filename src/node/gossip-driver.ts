@@ -28,6 +28,8 @@ export interface GossipDriverOptions {
   readonly onRaftMessage: (tuple: WireTuple) => void
   /** A message about rights, from that server. */
   readonly onBorrowMessage: (server: string, type: number, tuple: WireTuple) => void
+  /** A question about this server's books, or an answer to one. */
+  readonly onAuditMessage: (server: string, type: number, tuple: WireTuple) => void
   readonly onStatusChange: (change: StatusChange) => void
   /** Now and then: time to drop what has expired. */
   readonly onHousekeeping: () => void
@@ -136,6 +138,10 @@ export class GossipDriver {
       case MessageType.borrow:
       case MessageType.borrowAnswer:
         this.options.onBorrowMessage(peer.server, message.type, message.decode())
+        return true
+      case MessageType.audit:
+      case MessageType.auditAnswer:
+        this.options.onAuditMessage(peer.server, message.type, message.decode())
         return true
       case MessageType.raft:
         this.options.onRaftMessage(message.decode())

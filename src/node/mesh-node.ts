@@ -12,9 +12,11 @@ import { CONSISTENCY_LEVELS } from '../sync/consistency.js'
 import { InvalidArgumentError } from '../sync/errors.js'
 import type { SyncEvent } from '../sync/event.js'
 import type { ServerIdentity } from '../sync/identity.js'
-import { type AuditEntry, auditPartition } from './audit.js'
+import type { AuditEntry } from './audit.js'
 import { checkOptions, type MeshNodeOptions, type NodeConfig } from './config.js'
 import { EventStream } from './event-stream.js'
+import type { MeshAudit } from './mesh-audit.js'
+import type { MeshAuditOptions } from './mesh-auditor.js'
 import { releasedNameKey } from './mesh-view.js'
 import { NodeCore } from './node-core.js'
 import type { NodeEvents } from './node-events.js'
@@ -217,9 +219,25 @@ export class MeshNode implements AsyncDisposable {
     return this.core.settlements.decide(id, decision)
   }
 
-  /** Per item: what was deposited, withdrawn and compensated, what is unsettled, and whether rights and quantity agree. */
-  audit(): AuditEntry[] {
-    return [...this.core.partitions()].flatMap(auditPartition)
+  /**
+   * Per item: what was deposited, withdrawn and compensated, what is unsettled, and whether rights and quantity
+   * agree. Each as it is when it is looked at; a walk in slices that stalls nobody. Ends with `signal`.
+   */
+  audit(options: { readonly signal?: AbortSignal } = {}): AsyncIterableIterator<AuditEntry> {
+    requireKnownOptions(options, ['signal'])
+    return this.core.auditor.items(options.signal)
+  }
+
+  /**
+   * Compares all servers of the mesh with this one, replica by replica and cell by cell, while they go on
+   * working, and asks each whether its own books balance. What one server is told of another may be on its way,
+   * so only what both know is compared. Servers that cannot be reached or compared in time are named.
+   *
+   * Rejects with InvalidArgumentError, OverloadedError (one audit at a time), AbortedError, NotRunningError.
+   */
+  auditMesh(options: MeshAuditOptions = {}): Promise<MeshAudit> {
+    requireKnownOptions(options, ['timeoutMs', 'signal', 'onProgress'])
+    return this.core.auditor.auditMesh(options)
   }
 
   /** Sets a small shared value (last writer wins); undefined removes it. @throws InvalidArgumentError */

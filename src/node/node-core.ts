@@ -16,6 +16,7 @@ import type { GossipDriver } from './gossip-driver.js'
 import type { Incarnation } from './journal-records.js'
 import { LevelWaiters, type ReachOptions } from './levels.js'
 import { MemberDirectory } from './members.js'
+import { MeshAuditor } from './mesh-auditor.js'
 import { MeshView, releasedNameKey } from './mesh-view.js'
 import { NodeEmitter, type NodeEvents } from './node-events.js'
 import { createGossip } from './node-gossip.js'
@@ -46,6 +47,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
   readonly registry: Registry
   readonly transfers: TransferRunner
   readonly settlements: Settlements
+  readonly auditor: MeshAuditor
   private readonly emitter: NodeEmitter
   private readonly gossip: GossipDriver
   private readonly directory: MemberDirectory
@@ -84,7 +86,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
       acknowledged: () => this.waiters.check(),
       onRaftMessage: (tuple) => this.strong.receive(tuple),
       onBorrowMessage: (server, type, tuple) => this.settlements.receive(server, type, tuple),
-      onHousekeeping: () => this.removeExpired(),
+      onAuditMessage: (server, type, tuple) => this.auditor.receive(server, type, tuple),
     })
     this.view = new MeshView(config.serverId, this.directory, this.gossip.membership, (server) =>
       this.state.get(releasedNameKey(server)),
@@ -162,6 +164,8 @@ export class NodeCore implements StorageHost, DurableStateOwner {
     this.strong = strong
     this.registry = registry
     this.transfers = transfers
+    const { gossip, settlements, view } = this
+    this.auditor = new MeshAuditor({ ...config, environment, durables, gossip, settlements, view })
     this.state = new SharedState(shared, clock, this)
     const deliver = (event: SyncEvent) => this.emitter.emit('event', event)
     this.publications = new Publications({ ...config, environment, shared, host: this, deliver })
@@ -362,11 +366,6 @@ export class NodeCore implements StorageHost, DurableStateOwner {
     this.waiters.check()
   }
 
-  private removeExpired(): void {
-    const beforeMs = this.environment.clock.wallMs() - this.config.retentionMs
-    for (const partition of this.partitions()) partition.removeExpired(beforeMs)
-  }
-
   private async shutDown(depart: boolean): Promise<void> {
     this.rejoin.stop()
     this.targetsDue?.cancel()
@@ -375,6 +374,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
     await this.registry.stop()
     await this.strong.stop()
     this.settlements.stop()
+    this.auditor.stop()
     if (depart || this.config.dataDir === undefined) {
       await this.presence.depart(this.waiters, this.links.links.size > 0)
     }

@@ -7,7 +7,7 @@ import type { NodeEmitter } from './node-events.js'
 import { announceStatus } from './server-events.js'
 
 type Callbacks = Pick<ReplicatorPorts, 'ownWritesLost' | 'digestHeard' | 'merged' | 'acknowledged'> &
-  Pick<GossipDriverOptions, 'onRaftMessage' | 'onBorrowMessage' | 'onHousekeeping'>
+  Pick<GossipDriverOptions, 'onRaftMessage' | 'onBorrowMessage' | 'onAuditMessage'>
 
 export interface NodeGossipOptions extends Callbacks {
   readonly config: NodeConfig
@@ -46,6 +46,10 @@ export function createGossip(options: NodeGossipOptions): GossipDriver {
     onStatusChange: (change) => {
       config.logger.info({ ...change }, 'server status')
       announceStatus(emitter, environment, config.serverId, change)
+    },
+    onHousekeeping: () => {
+      const beforeMs = environment.clock.wallMs() - config.retentionMs
+      for (const partition of durables.partitions.byName.values()) partition.removeExpired(beforeMs)
     },
     ...handlers,
   })

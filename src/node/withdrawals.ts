@@ -1,6 +1,7 @@
 import type { Effect, ItemPlace } from '../conflict/effects.js'
 import type { ConflictResolver } from '../conflict/resolver.js'
 import { Settlement, type WithdrawRequest } from '../conflict/settlement.js'
+import { addQuantities } from '../crdt/column.js'
 import type { OwnWrite } from '../crdt/own-writes.js'
 import type { Partition } from '../crdt/partition.js'
 import type { ProvisionalWithdrawal } from '../crdt/provisional.js'
@@ -198,6 +199,13 @@ export class Withdrawals {
   receiveAnswers(from: ReplicaId, tuple: WireTuple): void {
     for (const answer of answersFromTuple(tuple)) this.settlement.borrowAnswered(from, answer, this.nowMs())
     this.carryOut()
+  }
+
+  /** What the undecided withdrawals of an item, by any server, add up to. */
+  undecided(entry: number): Quantity {
+    let sum: Quantity = 0
+    for (const { amount } of this.settlement.index.undecided(entry)) sum = addQuantities(sum, amount)
+    return sum
   }
 
   parked(): ProvisionalWithdrawal[] {

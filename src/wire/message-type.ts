@@ -23,6 +23,10 @@ export const MessageType = {
   borrowAnswer: 18,
   /** A message between members of the Raft group, directly or by way of a server linked with both. */
   raft: 16,
+  /** Asks another server to go over its books, and for what it has found so far. */
+  audit: 19,
+  /** What it has found. */
+  auditAnswer: 20,
   /** Journal only: the replica that the server writes as from here on. */
   incarnation: 64,
   /** Journal only: own writes that have no number yet. */

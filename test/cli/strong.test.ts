@@ -6,6 +6,7 @@ import { controlMethods } from '../../src/cli/control-methods.js'
 import { serveControl } from '../../src/cli/control-server.js'
 import { exitCodeOf } from '../../src/cli/exit-codes.js'
 import { FOUNDING_NAME } from '../../src/cli/founding.js'
+import type { Partition } from '../../src/crdt/partition.js'
 import { createRealEnvironment } from '../../src/environment/real-environment.js'
 import { MeshNode, manualResolver, NoQuorumError, OutcomeUnknownError } from '../../src/index.js'
 import type { MeshNodeOptions } from '../../src/node/config.js'
@@ -232,16 +233,35 @@ t.test('withdrawals: backed or provisional, parked, decided, acknowledged', asyn
   t.match(await silo(['compensation', 'acknowledge', other, ...there]), { exitCode: 77 })
   t.strictSame(await json(['compensation', 'list', ...there]), { compensations: [] })
 
-  const audit = ['audit', '--with', b, '--data-dir', a]
+  const audit = ['audit', '--data-dir', a]
   await until(async () => (await silo(audit)).exitCode === 0)
-  t.match(await json(audit), { balanced: true, items: 1, servers: [a, b], wrong: [], differing: [] })
+  t.match(await silo(audit), { exitCode: 0, stdout: /two +│ equal[\s\S]*balanced/ })
+  t.match(await json(audit), {
+    outcome: 'balanced',
+    servers: [
+      { server_id: 'one', state: 'self', books: { items: 1, wrong: [] } },
+      { server_id: 'two', state: 'equal', differences: [], undecided: [], books: { items: 1, wrong: [] } },
+    ],
+  })
   one.setCut(['two'])
   await until(() => one.status().links === 0 && two.status().links === 0)
-  await one.storage('vault').deposit(item, 3).durable
   const apart = await silo([...audit, '--json'])
-  t.equal(apart.exitCode, 1)
-  t.strictSame(JSON.parse(apart.stdout).differing, [`vault ${item}`])
-  t.match(await silo(['audit', '--data-dir', a]), { exitCode: 0, stdout: /balanced/ }, 'alone it fits')
+  t.equal(apart.exitCode, 75)
+  t.match(JSON.parse(apart.stdout), {
+    outcome: 'incomplete',
+    servers: [{}, { state: 'unreachable', books: null }],
+  })
+  one.setCut([])
+  await until(() => one.status().links === 1)
+  const { core } = two as unknown as { core: { partition(name: string): Partition } }
+  const { table } = core.partition('')
+  table.addToTotal(table.namespace(0, 'vault').entries.get(item)!, 1)
+  const wrong = await silo(audit)
+  t.match(wrong, {
+    exitCode: 1,
+    stdout: /two: vault \S+: deposited[\s\S]*mismatch/,
+    stderr: /keep the data directories/,
+  })
 })
 
 t.test('init founds the strong group at the first start and never again', async (t) => {

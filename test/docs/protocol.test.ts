@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { answerFromTuple, answerToTuple, askFromTuple, askToTuple } from '../../src/audit/messages.js'
+import { AuditSessions } from '../../src/audit/sessions.js'
 import { type Cell, CellKind, type Delta, type ObjectValue } from '../../src/crdt/cell.js'
 import { encodeDelta } from '../../src/crdt/delta-encoder.js'
 import { Partition } from '../../src/crdt/partition.js'
@@ -167,5 +169,28 @@ t.test('vectors: deltas and checksums', async (t) => {
     partition.writeAs('other@1')
     t.equal(partition.merge(delta), 'applied')
     t.equal(partition.replica(delta.replica)!.checksum, checksum)
+  }
+})
+
+t.test('vectors: audits', async (t) => {
+  const [{ delta: given }] = VECTORS.deltas
+  const partition = new Partition(given.partition)
+  partition.writeAs('other@1')
+  partition.merge({ ...given, cells: given.cells.map(cellOf) })
+  const sessions = new AuditSessions({
+    partitions: new Map([[partition.name, partition]]),
+    unnumbered: () => [],
+    provisional: () => 0,
+  })
+  sessions.ask('asker', { id: 0, type: 'sums' }, 0)
+  while (sessions.work(10));
+  for (const [turn, { ask, ask_bytes, answer_bytes }] of VECTORS.audits.entries()) {
+    t.equal(hex(encodeMessage(askToTuple(ask))), ask_bytes)
+    t.same(askFromTuple(decodeTuple(unhex(ask_bytes))), ask)
+    const answers = sessions.ask('asker', ask, 1000 * (turn + 1))
+    while (sessions.work(10));
+    const [answer] = answers[0]?.type === 'working' ? sessions.ask('asker', ask, 1000 * turn + 1500) : answers
+    t.equal(answer && hex(encodeMessage(answerToTuple(answer))), answer_bytes, ask.type)
+    if (answer) t.same(answerFromTuple(decodeTuple(unhex(answer_bytes))), answer)
   }
 })

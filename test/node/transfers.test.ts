@@ -59,7 +59,7 @@ t.test(
       t.equal(node.storage('mine').quantity('minecraft:dirt'), 10n)
       t.equal(node.storage('vault').quantity('minecraft:dirt'), 0n)
     }
-    for (const entry of rest[0]!.audit()) t.equal(entry.rightsSum, entry.quantity)
+    for await (const entry of rest[0]!.audit()) t.equal(entry.rightsSum, entry.quantity)
   },
 )
 

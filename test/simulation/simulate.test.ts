@@ -34,6 +34,7 @@ t.test('a few seeds break nothing', async (t) => {
 // The others need more seeds; `npm run sim -- --mutants` runs them all, in CI.
 const QUICK = [
   'merge-adds-instead-of-keeping-the-later-write',
+  'state-changed-behind-its-back',
   'deposit-counted-twice-now-and-then',
   'reads-do-not-see-own-writes',
   'an-event-lost-now-and-then',

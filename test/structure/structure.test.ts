@@ -18,6 +18,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   crdt: ['sync', 'wire'],
   conflict: ['crdt', 'sync'],
   mover: ['crdt', 'sync'],
+  audit: ['crdt', 'sync', 'wire'],
   gossip: ['crdt', 'sync', 'wire'],
   link: ['environment', 'sync', 'wire'],
   journal: ['environment', 'sync'],
@@ -25,6 +26,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   registry: ['environment', 'raft', 'strong', 'sync', 'wire'],
   backends: ['environment', 'registry', 'sync', 'wire'],
   node: [
+    'audit',
     'conflict',
     'crdt',
     'environment',

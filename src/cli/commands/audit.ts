@@ -1,28 +1,56 @@
 import type { Command } from 'commander'
 import type { CommandContext } from '../context.js'
-import { ControlClient } from '../control-client.js'
-import { findDataDir } from '../data-directory.js'
 import { ExitCode } from '../exit-codes.js'
-import { painter, printJson, printTable } from '../output.js'
-import { addClientOptions, appended, type CommonOptions, collect } from './common.js'
+import { type JsonValue, type Paint, painter, printJson, printTable } from '../output.js'
+import { MAX_AUDIT_TIMEOUT_MS } from '../params.js'
+import { addClientOptions, type TimedOptions, wholeNumber, withClient } from './common.js'
 
-interface AuditOptions extends CommonOptions {
-  readonly with?: string[]
+interface PlaceJson {
+  readonly world: string | null
+  readonly replica: string
 }
 
-interface RowJson {
+interface ItemJson {
   readonly storage: string
   readonly world: string | null
   readonly item: string
-  readonly deposited: string
-  readonly withdrawn: string
-  readonly compensated: string
-  readonly provisional: string
-  readonly rights: string
-  readonly quantity: string
+  readonly [amount: string]: string | null
 }
 
-const MAX_ROWS_SHOWN = 50
+interface BooksJson {
+  readonly items: number
+  readonly wrong_count: number
+  readonly wrong: readonly ItemJson[]
+  readonly overdrawn_count: number
+  readonly overdrawn: readonly ItemJson[]
+  readonly altered: readonly PlaceJson[]
+}
+
+interface ServerJson {
+  readonly server_id: string
+  readonly state: 'self' | 'equal' | 'differs' | 'undecided' | 'unreachable'
+  readonly differences: readonly (PlaceJson & {
+    readonly items: readonly { readonly storage: string; readonly item: string }[]
+  })[]
+  readonly undecided: readonly PlaceJson[]
+  readonly books: BooksJson | null
+}
+
+type Outcome = 'balanced' | 'mismatch' | 'incomplete'
+
+type AuditJson =
+  | { readonly type: 'progress'; readonly done: number; readonly total: number }
+  | ({ readonly type: 'server' } & ServerJson)
+  | { readonly type: 'outcome'; readonly outcome: Outcome }
+
+const DEFAULT_TIMEOUT_MS = 30_000
+/** What takes longer than this says how far it is. */
+const QUIET_MS = 1_000
+const EXIT_CODES: Readonly<Record<Outcome, number>> = {
+  balanced: ExitCode.ok,
+  mismatch: ExitCode.failed,
+  incomplete: ExitCode.tryAgain,
+}
 
 export function addAudit(
   program: Command,
@@ -31,83 +59,101 @@ export function addAudit(
 ): void {
   const command = program
     .command('audit')
-    .description('do the sums fit: deposited, withdrawn, compensated, rights, quantity')
-    .option('--with <data-dir>', 'compare with that other server on this machine (repeatable)', appended)
+    .description(
+      'compare all servers and check the sums: deposited, withdrawn, compensated, rights, quantity',
+    )
+    .option(
+      '--timeout-ms <ms>',
+      'how long to try; what is not compared by then is named',
+      wholeNumber(1, MAX_AUDIT_TIMEOUT_MS),
+      DEFAULT_TIMEOUT_MS,
+    )
   addClientOptions(command).addHelpText(
     'after',
     `
-Checks each item of one server: deposited - withdrawn + compensated = rights = quantity, not negative unless
-provisional withdrawals explain it. With --with the totals of the other servers are compared, item by item; servers
-of other machines are compared every minute by the nodes themselves, with checksums (\`watch\` shows "mismatch").
-While items move, servers differ by what is on its way: a mismatch counts when it stays. Exit code 1 on a mismatch.`,
+Goes over every cell of every server that this one is linked with, while they work on, and compares what both know;
+and over the books of each: deposited - withdrawn + compensated = rights = quantity, not negative unless provisional
+withdrawals explain it. Exit code 0: balanced. 1: a mismatch, which is a defect: keep the data directories. 75: no
+mismatch was found, but not every server could be reached or compared in time.`,
   )
-  command.action(async (options: AuditOptions) => {
-    if (!(await audit(context, options))) setExitCode(ExitCode.failed)
-  })
+  command.action(async (options: TimedOptions) => setExitCode(EXIT_CODES[await audit(context, options)]))
 }
 
-async function audit(context: CommandContext, options: AuditOptions): Promise<boolean> {
-  const { stdout, stderr, variables } = context
-  const dataDir = await findDataDir(options.dataDir, context)
-  const servers = [dataDir, ...(options.with ?? [])]
-  const audits = await Promise.all(servers.map((directory) => auditOf(context, directory)))
-  const [own] = audits as [RowJson[]]
-  const wrong = own.filter((row) => !fits(row))
-  const differing = new Set<string>()
-  for (const other of audits.slice(1)) {
-    for (const key of differences(own, other)) differing.add(key)
-  }
-  const isBalanced = wrong.length === 0 && differing.size === 0
-  const result = {
-    servers,
-    items: own.length,
-    wrong: wrong.map((row) => ({ ...row })),
-    differing: [...differing],
-  }
+async function audit(context: CommandContext, options: TimedOptions): Promise<Outcome> {
+  const { stdout, stderr, variables, environment } = context
+  const startMs = environment.clock.monotonicMs()
+  const servers: ServerJson[] = []
+  const outcome = await withClient(context, options, async (client): Promise<Outcome> => {
+    const params = { timeout_ms: options.timeoutMs }
+    for await (const item of client.stream('audit_mesh', params)) {
+      const line = item as AuditJson
+      if (line.type === 'outcome') return line.outcome
+      if (line.type === 'server') {
+        const { type: _, ...server } = line
+        servers.push(server)
+      } else if (environment.clock.monotonicMs() - startMs > QUIET_MS)
+        stderr.write(`audited ${line.done} of about ${line.total} cells and items\n`)
+    }
+    return 'incomplete'
+  })
   if (options.json) {
-    printJson(stdout, { balanced: isBalanced, ...result })
-    return isBalanced
+    printJson(stdout, { outcome, servers: servers as unknown as JsonValue })
+    return outcome
   }
   const paint = painter(stdout, variables)
-  stdout.write(
-    `${own.length} items: ${isBalanced ? paint('balanced', 'good') : paint('unbalanced', 'bad')}\n`,
+  printTable(
+    stdout,
+    ['server', 'state', 'items', 'books'],
+    servers.map(({ server_id, state, books }) => [
+      server_id,
+      state === 'self' ? 'this server' : paintState(state, paint),
+      books ? String(books.items) : '',
+      books ? describeBooks(books) : 'not told',
+    ]),
   )
-  if (wrong.length > 0) {
-    const head = [
-      'storage',
-      'item',
-      'deposited',
-      'withdrawn',
-      'compensated',
-      'provisional',
-      'rights',
-      'quantity',
-    ]
-    const cells = wrong.slice(0, MAX_ROWS_SHOWN).map(({ world: _, ...row }) => Object.values(row))
-    printTable(stdout, head, cells)
+  for (const server of servers) for (const line of explain(server)) stdout.write(`${line}\n`)
+  const tone = { balanced: 'good', mismatch: 'bad', incomplete: 'doubtful' } as const
+  stdout.write(`${paint(outcome, tone[outcome])}\n`)
+  if (outcome === 'mismatch')
+    stderr.write('a defect: keep the data directories and the logs of these servers\n')
+  else if (outcome === 'incomplete')
+    stderr.write(
+      'nothing is wrong as far as could be seen; repeat when all servers are linked, or give it more time\n',
+    )
+  return outcome
+}
+
+function paintState(state: ServerJson['state'], paint: Paint): string {
+  return paint(state, state === 'equal' ? 'good' : state === 'differs' ? 'bad' : 'doubtful')
+}
+
+function describeBooks({ wrong_count, overdrawn_count, altered }: BooksJson): string {
+  const faults = [
+    wrong_count > 0 && `${wrong_count} do not add up`,
+    overdrawn_count > 0 && `${overdrawn_count} overdrawn`,
+    altered.length > 0 && `${altered.length} replicas altered`,
+  ]
+  return faults.filter((fault) => fault !== false).join(', ') || 'balanced'
+}
+
+function explain({ server_id, differences, undecided, books }: ServerJson): string[] {
+  const lines: string[] = []
+  for (const difference of differences) {
+    const items = difference.items.map(({ storage, item }) => `${storage} ${item}`)
+    const what = items.length > 0 ? `: ${items.join(', ')}` : ''
+    lines.push(`${server_id} differs in what ${placeOf(difference)} wrote${what}`)
   }
-  for (const key of [...differing].slice(0, MAX_ROWS_SHOWN)) stdout.write(`the servers differ in ${key}\n`)
-  if (!isBalanced)
-    stderr.write('repeat when nothing moves; what stays is a defect: keep the data directories\n')
-  return isBalanced
+  for (const place of undecided) lines.push(`${server_id} was not compared in what ${placeOf(place)} wrote`)
+  for (const place of books?.altered ?? [])
+    lines.push(`${server_id}: cells of ${placeOf(place)} are not what its checksum says`)
+  for (const item of [...(books?.wrong ?? []), ...(books?.overdrawn ?? [])]) {
+    const { storage, world, item: name, ...amounts } = item
+    const sums = Object.entries(amounts).map(([amount, value]) => `${amount.replace('_', ' ')} ${value}`)
+    lines.push(`${server_id}: ${storage}${world === null ? '' : ` (${world})`} ${name}: ${sums.join(', ')}`)
+  }
+  return lines
 }
 
-async function auditOf(context: CommandContext, dataDir: string): Promise<RowJson[]> {
-  using client = await ControlClient.connect(dataDir, context.environment.scheduler)
-  return await collect<RowJson>(client.stream('audit'))
-}
-
-function fits({ deposited, withdrawn, compensated, provisional, rights, quantity }: RowJson): boolean {
-  const remaining = BigInt(deposited) - BigInt(withdrawn) + BigInt(compensated)
-  return remaining === BigInt(quantity) && rights === quantity && BigInt(quantity) + BigInt(provisional) >= 0n
-}
-
-function differences(left: readonly RowJson[], right: readonly RowJson[]): string[] {
-  const texts = (rows: readonly RowJson[]) => new Map(rows.map((row) => [keyOf(row), JSON.stringify(row)]))
-  const [ours, theirs] = [texts(left), texts(right)]
-  return [...new Set([...ours.keys(), ...theirs.keys()])].filter((key) => ours.get(key) !== theirs.get(key))
-}
-
-function keyOf({ storage, world, item }: RowJson): string {
-  return world === null ? `${storage} ${item}` : `${storage} (${world}) ${item}`
+function placeOf({ world, replica }: PlaceJson): string {
+  return world === null ? replica : `${replica} (${world})`
 }

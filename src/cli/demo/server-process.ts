@@ -47,16 +47,21 @@ const handlers: Handlers = {
         [...node.storage(id).items()].map(({ item, quantity }) => [id, item, quantity.toString()] as const),
       )
   },
-  unsettled: async () =>
-    required()
-      .node.audit()
-      .filter(({ provisional }) => provisional !== 0n).length,
+  unsettled: async () => {
+    let items = 0
+    for await (const { provisional } of required().node.audit()) if (provisional !== 0n) items += 1
+    return items
+  },
   conclude: async () => {
     const { game, node } = required()
     await game.conclude()
     await node.flush()
   },
-  audit: async () => required().node.audit().map(auditRow).sort(byKey),
+  audit: async () => {
+    const rows: AuditRow[] = []
+    for await (const entry of required().node.audit()) rows.push(auditRow(entry))
+    return rows.sort(byKey)
+  },
   structure: async () => {
     const { anchors, transfers } = required().node
     return { anchors: await everyId(anchors), transfers: await everyId(transfers) }

@@ -1,8 +1,9 @@
-import { type Cell, isCounterCell } from '../../crdt/cell.js'
+import { type Cell, CellKind, isCounterCell } from '../../crdt/cell.js'
 import { addQuantities } from '../../crdt/column.js'
 import { deltaFromTuple, deltaToTuple } from '../../crdt/delta-codec.js'
 import { Partition } from '../../crdt/partition.js'
 import { Replicator, type ReplicatorPorts } from '../../gossip/replicator.js'
+import { MeshAuditor } from '../../node/mesh-auditor.js'
 import { encodeMessage } from '../../wire/encode.js'
 import { override } from '../override.js'
 import type { Mutant } from './mutant.js'
@@ -98,4 +99,44 @@ const noRepair: Mutant = {
   },
 }
 
-export const replicationMutants: readonly Mutant[] = [mergeAdds, gapSwallowed, vectorGoesBack, noRepair]
+const stateChanged: Mutant = {
+  name: 'state-changed-behind-its-back',
+  invariant: 'A1',
+  withinSeeds: 10,
+  apply(run) {
+    run.atCleanUp(
+      override(MeshAuditor.prototype, 'auditMesh', (original) => {
+        return function (this: MeshAuditor, options) {
+          for (const { node } of run.cluster.servers) {
+            const { core } = (node ?? {}) as {
+              core?: { auditor: MeshAuditor; partition(name: string): Partition }
+            }
+            // Of another server, so that no sum of the auditor's own gives it away.
+            if (core && core.auditor !== this && addOneItem(core.partition(''))) break
+          }
+          return original.call(this, options)
+        }
+      }),
+    )
+  },
+}
+
+/** In one cell and in all that is kept beside it, but for the checksum: as a wrong merge would. */
+function addOneItem({ table }: Partition): boolean {
+  for (let cell = 0; cell < table.cellEntry.length; cell++) {
+    const entry = table.entryOf(cell)
+    if (entry < 0 || table.namespaceOf(entry).kind !== CellKind.counter) continue
+    const value = table.counterValue(cell)
+    table.mergeCounter(cell, table.numberOf(cell), { ...value, deposited: addQuantities(value.deposited, 1) })
+    return true
+  }
+  return false
+}
+
+export const replicationMutants: readonly Mutant[] = [
+  mergeAdds,
+  gapSwallowed,
+  vectorGoesBack,
+  noRepair,
+  stateChanged,
+]

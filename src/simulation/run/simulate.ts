@@ -5,6 +5,7 @@ import type { Mutant } from '../mutants/mutant.js'
 import type { RecordedTrace } from '../trace/recorder.js'
 import { WORKLOADS } from '../workloads/all.js'
 import { Acquaintances } from './acquaintances.js'
+import { audited } from './audited.js'
 import type { RunOptions } from './options.js'
 import { Run, stackOf } from './run.js'
 import type { Violation } from './violation.js'
@@ -94,6 +95,7 @@ async function phases(run: Run): Promise<void> {
     finish(run)
     await observed(run, FINISH_MS, () => run.openQuestions().length === 0)
   }
+  await audited(run, (ms, done) => observed(run, ms, done))
   if (run.over) return
   for (const checker of run.checkers) {
     checker.observe?.()
