@@ -45,7 +45,7 @@ export class MeshView {
   /** The key that owns a name, unless the name is free: nobody had it, or a memory-only server that is gone. */
   nameOwner(serverId: string): Uint8Array | undefined {
     const card = this.directory.get(serverId)
-    if (!card || (card.memoryOnly && !this.isAlive(serverId))) return undefined
+    if (!card || (card.memoryOnly && !this.isAliveAs(serverId, card.replica))) return undefined
     const released = this.releasedKey(serverId)
     const isReleased = released !== undefined && Buffer.from(released).equals(card.publicKey)
     return isReleased ? undefined : card.publicKey
@@ -80,6 +80,11 @@ export class MeshView {
 
   private isAlive(server: string): boolean {
     return this.membership.status(server) === 'alive'
+  }
+
+  /** Life signs of another replica are of a later process, whose own card may be long in coming. */
+  private isAliveAs(server: string, replica: ReplicaId): boolean {
+    return this.isAlive(server) && this.membership.replicaOf(server) === replica
   }
 }
 

@@ -1,9 +1,12 @@
 import t from 'tap'
 import { CellKind } from '../../src/crdt/cell.js'
 import { Partition } from '../../src/crdt/partition.js'
+import { Membership } from '../../src/gossip/membership.js'
 import type { Journal } from '../../src/journal/journal.js'
 import { Committer } from '../../src/node/committer.js'
+import type { MemberCard, MemberDirectory } from '../../src/node/members.js'
 import { MeshNode } from '../../src/node/mesh-node.js'
+import { MeshView } from '../../src/node/mesh-view.js'
 import { Cluster } from '../../src/simulation/cluster/cluster.js'
 import { DEFAULT_DISK_PROFILE } from '../../src/simulation/disk/store.js'
 import { DEFAULT_PROFILE } from '../../src/simulation/network/conditions.js'
@@ -167,4 +170,33 @@ t.test('seed 62646426659983: servers that nobody has introduced to each other ca
   acquaintances.met(1, [4])
   t.same(acquaintances.groups([0, 1, 2, 4]).length, 1, 'one that knows another one is enough')
   t.same(acquaintances.groups([0, 2, 4]), [[0], [2], [4]])
+})
+
+t.test('seed 30469899428181: a memory-only server is back, and its new card does not come', async (t) => {
+  // One server with a full disk had let it in and told of its life, yet could pass nothing on: for all others the
+  // name stayed in use by a process that was gone.
+  t.equal((await simulate(drawRunOptions(30469899428181, 'mixed'))).violation, undefined)
+  const [before, after] = ['s3@00000000000000000000000000000001', 's3@00000000000000000000000000000002']
+  const patience = { intervalMs: 500, suspectPhi: 5, deadPhi: 10, acceptablePauseMs: 3_000 }
+  const membership = new Membership('s0@0000000000000000000000000000000a', 1, patience, () => undefined)
+  const publicKey = new Uint8Array(32).fill(3)
+  const card: MemberCard = {
+    replica: before,
+    address: 'ws://s3:7000',
+    worlds: [],
+    version: '',
+    publicKey,
+    memoryOnly: true,
+    departed: false,
+    startedMs: 0,
+  }
+  const cards = new Map([['s3', card]])
+  const directory = { get: (server: string) => cards.get(server) } as unknown as MemberDirectory
+  const view = new MeshView('s0', directory, membership, () => undefined)
+  membership.hear({ server: 's3', replica: before, starts: 1, beat: 9 }, 0)
+  t.equal(view.nameOwner('s3'), publicKey, 'nobody takes the name of a server that lives')
+  membership.hear({ server: 's3', replica: after, starts: 1, beat: 1 }, 1_000)
+  t.equal(view.nameOwner('s3'), undefined, 'the process with that key is gone')
+  cards.set('s3', { ...card, memoryOnly: false })
+  t.equal(view.nameOwner('s3'), publicKey, 'a key on a disk is kept')
 })
