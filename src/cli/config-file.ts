@@ -41,7 +41,8 @@ export const CONFIG_KEYS: Readonly<Record<keyof FileConfig, string>> = {
     'ws://host:port that others should dial, where it differs from listen (0.0.0.0, NAT, containers)',
   peers: 'ws://host:port of servers to begin with; further ones are learned from the mesh',
   worlds: 'worlds whose storages this server hosts, beside the shared ones',
-  durability: '"group" (default): writes are journalled within milliseconds; "sync": write calls wait for it',
+  durability:
+    '"group" (default): writes are journalled within milliseconds; "sync": a withdrawal that is awaited waits for it',
   sync_interval_ms: 'comparison and repair with a random peer this often; default 1000',
   heartbeat_interval_ms: 'life signs this often; default 1000',
   checksum_interval_ms: 'checksums are compared with a random peer this often; default 60000',

@@ -30,7 +30,7 @@ export interface MeshNodeOptions {
   readonly worlds?: readonly string[]
   /**
    * 'group' (default with a dataDir): `durable` resolves after the group commit, a few milliseconds at most.
-   * 'sync': the same, and the awaiting forms of write calls wait for it. 'memory': no disk.
+   * 'sync': the same, and `withdraw`, the write that is awaited, waits for it. 'memory': no disk.
    */
   readonly durability?: Durability
   /** Anti-entropy with a random peer this often; default 1,000. Lower: faster repair, more traffic. */

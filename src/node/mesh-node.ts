@@ -119,6 +119,7 @@ export class MeshNode implements AsyncDisposable {
         this.core,
         this.core.settlements.of(partition),
         this.core.operations(partition),
+        this.config.durability === 'sync',
       )
       this.storages.set(key, storage)
     }

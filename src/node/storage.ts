@@ -3,7 +3,12 @@ import type { Namespace } from '../crdt/cell-table.js'
 import type { OwnWrite } from '../crdt/own-writes.js'
 import type { Partition } from '../crdt/partition.js'
 import { checkAmount } from '../sync/checks.js'
-import { ConflictError, InsufficientQuantityError, InvalidArgumentError } from '../sync/errors.js'
+import {
+  ConflictError,
+  InsufficientQuantityError,
+  InvalidArgumentError,
+  OutcomeUnknownError,
+} from '../sync/errors.js'
 import { canonicalItemKey, type ItemKey } from '../sync/item-key.js'
 import { type BatchWrite, batchContent, prepareBatch } from './batch.js'
 import { ChangeStream } from './change-stream.js'
@@ -96,6 +101,8 @@ export class Storage {
     private readonly host: StorageHost,
     private readonly withdrawals: Withdrawals,
     private readonly operations: OperationLog,
+    /** Durability 'sync': calls that are awaited resolve only when the journal holds what they have written. */
+    private readonly awaitsDisk: boolean,
   ) {
     this.namespace = partition.table.namespace(CellKind.counter, id)
   }
@@ -151,15 +158,27 @@ export class Storage {
    * borrowed: `settled` tells whether it was confirmed or compensated.
    * 'backed': the rights are borrowed first, for up to `timeoutMs` (default 5,000).
    * With an `operationId`, a second call with the same id gives the first one's withdrawal.
+   * With durability 'sync' it resolves once the withdrawal is durable here, else as soon as it is made.
    *
    * Rejects, with nothing changed: InvalidArgumentError; InsufficientQuantityError when fewer are visible here;
    * InsufficientRightsError (mode 'backed'); ConflictError; OverloadedError; NotRunningError; DiskFullError,
-   * JournalFailedError.
+   * JournalFailedError. With durability 'sync' also OutcomeUnknownError: taken here, and not durable when the disk
+   * or the node ended the waiting; repeat it only with the same `operationId`.
    */
   async withdraw(
     item: string | ItemKey,
     amount: number | bigint,
     options: WithdrawOptions = {},
+  ): Promise<Withdrawal> {
+    const withdrawal = await this.take(item, amount, options)
+    if (this.awaitsDisk && !withdrawal.isSimulated) await whenDurable(withdrawal)
+    return withdrawal
+  }
+
+  private async take(
+    item: string | ItemKey,
+    amount: number | bigint,
+    options: WithdrawOptions,
   ): Promise<Withdrawal> {
     const quantity = checkAmount(amount)
     const { mode, timeoutMs, signal, simulate, operationId } = checkWithdrawOptions(options)
@@ -324,5 +343,15 @@ export class Storage {
       throw new InvalidArgumentError('item: an item key is needed, a text like "minecraft:diamond"')
     }
     return canonicalItemKey(item)
+  }
+}
+
+/** @throws OutcomeUnknownError */
+async function whenDurable(withdrawal: Withdrawal): Promise<void> {
+  try {
+    await withdrawal.durable
+  } catch (error) {
+    const detail = `taken, but not on disk yet (${(error as Error).message}); repeat it only with its operationId`
+    throw new OutcomeUnknownError(detail, { cause: error })
   }
 }

@@ -226,7 +226,7 @@ export class NoQuorumError extends SiloMeshError {
   readonly retryable = true
 }
 
-/** A strong operation was sent but its outcome did not come back in time: it may have happened, or yet happen. */
+/** The outcome did not come back in time, or the disk did not tell it: the operation may have happened, or yet happen. */
 export class OutcomeUnknownError extends SiloMeshError {
   readonly code = 'OUTCOME_UNKNOWN'
   readonly retryable = false

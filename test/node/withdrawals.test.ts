@@ -1,11 +1,16 @@
 import t from 'tap'
 import {
+  DiskFullError,
   InsufficientQuantityError,
   InsufficientRightsError,
-  type MeshNode,
+  MeshNode,
+  OutcomeUnknownError,
   type Storage,
 } from '../../src/index.js'
-import { converged, TestMesh, until } from './mesh.js'
+import { Cluster } from '../../src/simulation/cluster/cluster.js'
+import { DEFAULT_DISK_PROFILE } from '../../src/simulation/disk/store.js'
+import { DEFAULT_PROFILE } from '../../src/simulation/network/conditions.js'
+import { converged, SECRET, TestMesh, until } from './mesh.js'
 
 const DIAMOND = 'minecraft:diamond'
 const vaultOf = (node: MeshNode): Storage => node.storage('vault')
@@ -184,3 +189,83 @@ t.test('a batch happens whole or not at all, also across storages', async (t) =>
     t.throws(() => vault.batch(bad), { code: 'INVALID_ARGUMENT' })
   }
 })
+
+t.test("with durability 'sync' an awaited withdrawal is on disk, with 'group' it is just made", async (t) => {
+  const mesh = new TestMesh()
+  t.teardown(() => mesh.close())
+  for (const durability of ['sync', 'group'] as const) {
+    const vault = vaultOf(await mesh.start(durability, { durability }))
+    await vault.deposit(DIAMOND, 10).durable
+    const state = durability === 'sync' ? 'durable' : 'pending'
+    t.equal((await vault.withdraw(DIAMOND, 1)).state, state, `${durability}: optimistic`)
+    t.equal((await vault.withdraw(DIAMOND, 1, { mode: 'backed' })).state, state, `${durability}: backed`)
+    t.equal(
+      vault.tryWithdraw(DIAMOND, 1)?.state,
+      'pending',
+      `${durability}: a synchronous call waits for nothing`,
+    )
+    t.equal((await vault.withdraw(DIAMOND, 1, { simulate: true })).isSimulated, true)
+  }
+})
+
+t.test(
+  "with durability 'sync' a disk that takes nothing leaves an awaited withdrawal in doubt",
+  async (t) => {
+    const cluster = new Cluster<MeshNode>(
+      {
+        seed: 1,
+        names: ['a'],
+        network: DEFAULT_PROFILE,
+        disk: DEFAULT_DISK_PROFILE,
+        maxClockDrift: 0,
+        maxWallOffsetMs: 0,
+        record: false,
+      },
+      (_, environment) =>
+        MeshNode.start({
+          clusterId: 'test',
+          serverId: 'a',
+          secret: SECRET,
+          dataDir: '/data',
+          durability: 'sync',
+          environment,
+        }),
+      {
+        running: () => undefined,
+        gone: () => undefined,
+        startFailed: (_, error) => t.fail('does not start', { error }),
+        stopFailed: () => undefined,
+        uncaught: (_, error) => t.fail('uncaught', { error }),
+        diskReplaced: () => undefined,
+        diskDamaged: () => undefined,
+      },
+    )
+    const server = cluster.servers[0]!
+    server.start()
+    await cluster.pass(1_000)
+    cluster.within(server, (node) => vaultOf(node).deposit(DIAMOND, 10))
+    await cluster.pass(1_000)
+    server.machine.disk.full = true
+    const told: unknown[] = []
+    const withdraw = () =>
+      cluster.within(server, (node) => {
+        vaultOf(node)
+          .withdraw(DIAMOND, 4, { operationId: 'op-1' })
+          .then(
+            ({ state }) => told.push(state),
+            (error: unknown) => told.push(error),
+          )
+      })
+    withdraw()
+    await cluster.pass(1_000)
+    t.ok(told[0] instanceof OutcomeUnknownError)
+    t.ok((told[0] as OutcomeUnknownError).cause instanceof DiskFullError)
+    t.equal(server.node && vaultOf(server.node).quantity(DIAMOND), 6n, 'it was made')
+    server.machine.disk.full = false
+    await cluster.pass(60_000)
+    withdraw()
+    await cluster.pass(1_000)
+    t.equal(told[1], 'durable')
+    t.equal(server.node && vaultOf(server.node).quantity(DIAMOND), 6n, 'once')
+  },
+)
