@@ -20,7 +20,8 @@ export interface RejoinOptions {
  * The first moments of a node: it may number no new write until its peers have told what they know of its
  * former ones (invariant I2), and it is ready once it has what the first peer had.
  *
- * Verified means: every other known server has been heard, or the grace time has passed since the first was.
+ * Verified means: every other server that the first peer knows of has been heard, or the grace time has passed
+ * since that was.
  * A server that reaches none of its peers stays unverified: it has nobody to send numbered writes to.
  */
 export class Rejoin {
@@ -47,9 +48,11 @@ export class Rejoin {
     this.heard.add(server)
     if (!this.verified) {
       this.graceTimer ??= this.options.scheduler.after(this.options.graceMs, () => this.verify())
-      if (this.options.otherServers().every((other) => this.heard.has(other))) this.verify()
     }
-    if (this.ready || this.missing) return
+    if (this.ready || this.missing) {
+      this.verifyWhenAllWereHeard()
+      return
+    }
     this.missing = digest.partitions.flatMap(({ partition: name, rows }) => {
       const partition = this.options.partitions.get(name)
       if (!partition) return []
@@ -68,6 +71,15 @@ export class Rejoin {
     if (this.missing.length === 0) this.becomeReady()
   }
 
+  /**
+   * Who else there is, a backup may not know: what the first peer knows of that must have come first. Then nothing
+   * is gained by waiting for the grace time.
+   */
+  private verifyWhenAllWereHeard(): void {
+    if (this.verified || !this.ready) return
+    if (this.options.otherServers().every((other) => this.heard.has(other))) this.verify()
+  }
+
   /** A new incarnation has nothing to verify. */
   verify(): void {
     if (this.verified) return
@@ -78,6 +90,7 @@ export class Rejoin {
 
   private becomeReady(): void {
     this.ready = true
+    this.verifyWhenAllWereHeard()
     this.options.onReady()
   }
 }

@@ -7,6 +7,7 @@ import { Committer } from '../../src/node/committer.js'
 import type { MemberCard, MemberDirectory } from '../../src/node/members.js'
 import { MeshNode } from '../../src/node/mesh-node.js'
 import { MeshView } from '../../src/node/mesh-view.js'
+import { Rejoin } from '../../src/node/rejoin.js'
 import { Cluster } from '../../src/simulation/cluster/cluster.js'
 import { DEFAULT_DISK_PROFILE } from '../../src/simulation/disk/store.js'
 import { DEFAULT_PROFILE } from '../../src/simulation/network/conditions.js'
@@ -199,4 +200,55 @@ t.test('seed 30469899428181: a memory-only server is back, and its new card does
   t.equal(view.nameOwner('s3'), undefined, 'the process with that key is gone')
   cards.set('s3', { ...card, memoryOnly: false })
   t.equal(view.nameOwner('s3'), publicKey, 'a key on a disk is kept')
+})
+
+t.test('seed 102174086786104: a slow disk takes a write only after everybody had agreed', async (t) => {
+  // It was read as lost: the news of it was on its way when the end was judged.
+  t.equal((await simulate(drawRunOptions(102174086786104, 'mixed'))).violation, undefined)
+})
+
+t.test('seed 90947731857414: a backup from before this server knew the others', async (t) => {
+  // The first peer knew nothing of the lost writes, but of the one who did: that one is waited for.
+  t.equal((await simulate(drawRunOptions(90947731857414, 'mixed'))).violation, undefined)
+  const timers: (() => void)[] = []
+  const partition = new Partition('')
+  partition.writeAs('s1@00000000000000000000000000000001')
+  const others = new Set<string>()
+  const done: string[] = []
+  const rejoin = new Rejoin({
+    partitions: new Map([['', partition]]),
+    scheduler: {
+      soon: (task) => timers.push(task),
+      after: (_, task) => {
+        timers.push(task)
+        return { cancel: () => undefined }
+      },
+    },
+    graceMs: 2_000,
+    otherServers: () => [...others],
+    hasPeers: true,
+    onVerified: () => done.push('verified'),
+    onReady: () => done.push('ready'),
+  })
+  const s0 = 's0@00000000000000000000000000000002'
+  const rows = [{ partition: '', rows: [{ replica: s0, first: 4, second: 4 }] }]
+  const digest = { partitions: rows, received: 0, afterGap: false, wantsReply: false, more: false }
+  rejoin.start()
+  rejoin.heardFrom('s0', digest)
+  t.same(done, [], 'the first peer knows more, perhaps of others')
+  partition.merge({ partition: '', replica: s0, from: 0, to: 4, horizon: 4, repair: false, cells: [] })
+  for (const server of ['s0', 's2']) others.add(server)
+  rejoin.progressed()
+  t.same(done, ['ready'])
+  rejoin.heardFrom('s2', digest)
+  t.same(done, ['ready', 'verified'])
+  t.equal(timers.length, 1, 'or else when the grace time is over')
+})
+
+t.test('seed 101004119026567: an older backup is put back, then a newer one', async (t) => {
+  // All others had lost everything when the older one was put back, so its numbers went on; the newer backup has
+  // other writes of the same numbers. A documented limit, and told as one.
+  const { violation, excuse } = await simulate(drawRunOptions(101004119026567, 'mixed'))
+  t.equal(violation, undefined)
+  t.match(excuse, /a backup of s3 brings back/)
 })

@@ -18,7 +18,8 @@ const MAX_REMEMBERED = 200_000
  *
  * The product promises this to a server whose disk was put back to an earlier state as far as it can ask those
  * who know better: when some of the others stay out of reach for longer than the grace time, it goes on, and
- * numbers that only they had seen may come again. Such a run ends here without a verdict.
+ * numbers that only they had seen may come again. A backup is out of reach as well: put back later, it brings the
+ * first writes of such numbers back. Such a run ends here without a verdict.
  */
 export function dotsUsedOnce(run: Run): Checker {
   const used = new Map<string, Cell>()
@@ -52,28 +53,37 @@ export function dotsUsedOnce(run: Run): Checker {
       }
     }),
   )
-  const isHeld = ({ partition, replica }: Delta, number: number) => {
-    const writer = run.cluster.kernel.owner?.server ?? -1
-    return number <= run.holdings.elsewhere(writer, topicKey(partition, replica))
-  }
-  const reused = (replica: string, number: number) => {
-    const server = run.cluster.kernel.owner?.server
-    if (server !== undefined && unsure.has(server)) {
+  const givenAgain: { readonly topic: string; readonly number: number; readonly atUs: number }[] = []
+  run.onRestored((server, toUs) => {
+    const back = givenAgain.find(
+      ({ topic, number, atUs }) => atUs > toUs && number <= run.holdings.of(server, topic),
+    )
+    if (back) run.endWithout(`a backup of s${server} brings back a write whose number was given again since`)
+  })
+  const reused = (server: number, replica: string, number: number) => {
+    if (unsure.has(server)) {
       run.endWithout(`s${server} numbers again after a lost disk, with holders of its writes out of reach`)
     } else run.fail('I2', `${replica} used number ${number} twice`, server)
+  }
+  const flushed = (delta: Delta) => {
+    const writer = run.cluster.kernel.owner?.server
+    if (writer === undefined) return
+    const topic = topicKey(delta.partition, delta.replica)
+    for (const cell of delta.cells) {
+      const dot = `${topic}|${cell.number}`
+      const before = used.get(dot)
+      if (before !== undefined && compareCells(before, cell) !== 0) {
+        givenAgain.push({ topic, number: cell.number, atUs: run.nowUs })
+        if (cell.number <= run.holdings.elsewhere(writer, topic)) reused(writer, delta.replica, cell.number)
+      }
+      if (used.size < MAX_REMEMBERED) used.set(dot, cell)
+    }
+    run.holdings.raised(writer, run.nowUs, topic, delta.to)
   }
   run.atCleanUp(
     override(Partition.prototype, 'completeFlush', (original) => {
       return function (this: Partition, flush) {
-        for (const delta of flush.deltas) {
-          for (const cell of delta.cells) {
-            const dot = `${delta.partition}|${delta.replica}|${cell.number}`
-            const before = used.get(dot)
-            if (before !== undefined && compareCells(before, cell) !== 0 && isHeld(delta, cell.number))
-              reused(delta.replica, cell.number)
-            if (used.size < MAX_REMEMBERED) used.set(dot, cell)
-          }
-        }
+        for (const delta of flush.deltas) flushed(delta)
         original.call(this, flush)
       }
     }),

@@ -16,7 +16,7 @@ export class Holdings {
   readonly #now = new Map<number, Map<string, number>>()
 
   raised(server: number, atUs: number, topic: string, number: number): void {
-    const held = this.#of(server)
+    const held = this.#heldBy(server)
     if (number <= (held.get(topic) ?? 0)) return
     held.set(topic, number)
     this.#log(server, { atUs, kind: 'raise', topic, number })
@@ -31,6 +31,11 @@ export class Holdings {
   /** The server is as it was at `backToUs`; undefined: it has nothing. */
   forgot(server: number, atUs: number, backToUs: number | undefined): void {
     this.counted(server, atUs, backToUs === undefined ? new Map() : this.#asOf(server, backToUs))
+  }
+
+  /** The highest number of that topic that this server holds. */
+  of(server: number, topic: string): number {
+    return this.#now.get(server)?.get(topic) ?? 0
   }
 
   /** The highest number of that topic that a server other than this one holds. */
@@ -55,7 +60,7 @@ export class Holdings {
     return held
   }
 
-  #of(server: number): Map<string, number> {
+  #heldBy(server: number): Map<string, number> {
     let held = this.#now.get(server)
     if (held === undefined) {
       held = new Map()

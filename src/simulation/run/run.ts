@@ -67,6 +67,7 @@ export class Run {
   readonly #damaged = new Set<number>()
   readonly #cleanUps: (() => void)[] = []
   readonly #runningListeners: ((server: Server<MeshNode>, node: MeshNode) => void)[] = []
+  readonly #restoredListeners: ((server: number, toUs: number) => void)[] = []
   /** Kernel events that the harness itself has scheduled for later. */
   plannedEvents = 0
 
@@ -148,6 +149,11 @@ export class Run {
   /** Called whenever a node has started. */
   onRunning(listener: (server: Server<MeshNode>, node: MeshNode) => void): void {
     this.#runningListeners.push(listener)
+  }
+
+  /** Called whenever a backup has been put back, with the time at which it was taken. */
+  onRestored(listener: (server: number, toUs: number) => void): void {
+    this.#restoredListeners.push(listener)
   }
 
   observe(): void {
@@ -256,6 +262,8 @@ export class Run {
     const toUs = this.#keepsNothing(server) ? undefined : backToUs
     this.ledger.serverForgot(server, this.nowUs, toUs)
     this.holdings.forgot(server, this.nowUs, toUs)
+    if (toUs === undefined) return
+    for (const listener of this.#restoredListeners) listener(server, toUs)
   }
 
   #keepsNothing(server: number): boolean {
