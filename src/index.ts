@@ -9,6 +9,7 @@ export {
 } from './conflict/resolver.js'
 export type { AuditEntry } from './node/audit.js'
 export type { Durability, MeshNodeOptions } from './node/config.js'
+export type { ReadOptions } from './node/fresh-reads.js'
 export type { ReachOptions } from './node/levels.js'
 export type { MeshAudit, ReplicaPlace, ServerAudit, ServerBooks, StateDifference } from './node/mesh-audit.js'
 export type { AuditProgress, MeshAuditOptions } from './node/mesh-auditor.js'
@@ -17,8 +18,9 @@ export type { NodeEvents } from './node/node-events.js'
 export type { PublishOptions } from './node/publications.js'
 export type { Receipt } from './node/receipt.js'
 export type { MemberStatus, NodeStatus, PartitionStatus, RaftPeerView, RaftView } from './node/status.js'
-export type { ItemQuantity, QuantityChange, Storage, WithdrawOptions } from './node/storage.js'
+export type { ItemQuantity, QuantityChange, Storage } from './node/storage.js'
 export type { TransferProgress } from './node/transfer-runner.js'
+export type { WithdrawOptions } from './node/withdraw-options.js'
 export type { Withdrawal, WithdrawalCase } from './node/withdrawal.js'
 export type { Anchor } from './registry/anchor.js'
 export type { Anchors } from './registry/anchors.js'
@@ -27,7 +29,7 @@ export type { OwnedTransfer } from './registry/transfer-ownership.js'
 export type { Transfers } from './registry/transfers.js'
 export type { Lock, LockOptions } from './strong/locks.js'
 export type { StrongOptions } from './strong/strong-store.js'
-export type { ConsistencyLevel } from './sync/consistency.js'
+export type { ConsistencyLevel, ReadLevel } from './sync/consistency.js'
 export {
   AbortedError,
   AddressInUseError,
@@ -59,6 +61,7 @@ export {
   NotRunningError,
   OutcomeUnknownError,
   OverloadedError,
+  ReadLevelNotReachedError,
   type RefusalReason,
   RefusedError,
   RevisionCompactedError,

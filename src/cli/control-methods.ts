@@ -3,7 +3,7 @@ import type { Scheduler } from '../environment/environment.js'
 import type { MeshNode } from '../node/mesh-node.js'
 import type { Receipt } from '../node/receipt.js'
 import type { Storage } from '../node/storage.js'
-import { CONSISTENCY_LEVELS } from '../sync/consistency.js'
+import { CONSISTENCY_LEVELS, READ_LEVELS } from '../sync/consistency.js'
 import { auditMethods } from './audit-methods.js'
 import { describeMember, describeStatus } from './describe.js'
 import type { JsonValue } from './output.js'
@@ -45,7 +45,12 @@ const change = {
 const depositSchema = v.strictObject(change)
 const withdrawSchema = v.strictObject({
   ...change,
-  mode: v.optional(v.picklist(['optimistic', 'backed']), 'optimistic'),
+  mode: v.optional(v.picklist(['optimistic', 'backed'])),
+})
+const showSchema = v.strictObject({
+  ...place,
+  level: v.optional(v.picklist(READ_LEVELS), 'LOCAL'),
+  timeout_ms: v.optional(timeoutMs),
 })
 
 const releaseSchema = v.strictObject({ server_id: v.string() })
@@ -100,25 +105,26 @@ export function controlMethods(node: MeshNode, scheduler: Scheduler): ControlMet
 async function deposit(node: MeshNode, params: unknown): Promise<JsonValue> {
   const asked = read(depositSchema, params)
   const storage = openStorage(node, asked.storage, asked.world)
-  return reached(storage, storage.deposit(asked.item, BigInt(asked.amount)), asked)
+  const receipt = storage.deposit(asked.item, BigInt(asked.amount))
+  await receipt.reached(asked.level, { timeoutMs: asked.timeout_ms })
+  return describeChange(storage, receipt, asked)
 }
 
 async function withdraw(node: MeshNode, params: unknown): Promise<JsonValue> {
   const { mode, ...asked } = read(withdrawSchema, params)
+  const { amount, item, level, timeout_ms: timeoutMs } = asked
   const storage = openStorage(node, asked.storage, asked.world)
-  const options = mode === 'backed' ? { mode, timeoutMs: asked.timeout_ms } : { mode }
-  const taken = await storage.withdraw(asked.item, BigInt(asked.amount), options)
-  return { ...(await reached(storage, taken, asked)), kind: taken.kind, withdrawal_id: taken.id ?? null }
+  const options = { level, timeoutMs, ...(mode && { mode }) }
+  const taken = await storage.withdraw(item, BigInt(amount), options)
+  return { ...describeChange(storage, taken, asked), kind: taken.kind, withdrawal_id: taken.id ?? null }
 }
 
-/** Waits for the level that was asked for, and tells what there is now. */
-async function reached(
+/** What was done, and what there is now. */
+function describeChange(
   storage: Storage,
   receipt: Receipt,
-  { item, level, world, timeout_ms: timeoutMs }: v.InferOutput<typeof depositSchema>,
+  { item, level, world }: Pick<v.InferOutput<typeof depositSchema>, 'item' | 'level' | 'world'>,
 ) {
-  if (level === 'LOCAL' || level === 'EVENTUAL') await receipt.durable
-  else await receipt.reached(level, { timeoutMs })
   const quantity = storage.quantity(item).toString()
   return {
     storage: storage.id,
@@ -157,8 +163,11 @@ async function showStorage(
   send: (item: JsonValue) => Promise<void>,
   signal: AbortSignal,
 ): Promise<void> {
-  const { storage, world } = read(v.strictObject(place), params)
-  for await (const { item, quantity } of inTurns(openStorage(node, storage, world).items(), scheduler)) {
+  const { level, storage: id, timeout_ms: timeoutMs, world } = read(showSchema, params)
+  const storage = openStorage(node, id, world)
+  const options = { level, signal, ...(timeoutMs !== undefined && { timeoutMs }) }
+  const items = level === 'LOCAL' ? storage.items() : await storage.readItems(options)
+  for await (const { item, quantity } of inTurns(items, scheduler)) {
     if (signal.aborted) return
     await send({ item, quantity: quantity.toString() })
   }

@@ -180,14 +180,15 @@ export function expectReplica(value: WireValue | undefined, field: string): Repl
   return text
 }
 
-function rowsToTuple(partitions: readonly PartitionRows[]): WireValue {
+export function rowsToTuple(partitions: readonly PartitionRows[]): WireValue {
   return partitions.map(({ partition, rows }) => [
     partition,
     rows.map(({ replica, first, second }) => [replica, first, second]),
   ])
 }
 
-function rowsFromTuple(value: WireValue | undefined): PartitionRows[] {
+/** @throws FrameError */
+export function rowsFromTuple(value: WireValue | undefined): PartitionRows[] {
   const seen = new Set<string>()
   return expectArray(value, MAX_PARTITIONS, 'partitions').map((entry) => {
     const fields = expectTuple(entry, 2, 'partition')

@@ -1,4 +1,5 @@
 import type { Environment, Timer } from '../environment/environment.js'
+import { LevelReads } from '../gossip/level-reads.js'
 import { Membership, type StatusChange } from '../gossip/membership.js'
 import {
   acknowledgeFromTuple,
@@ -9,6 +10,7 @@ import {
   repairRequestFromTuple,
 } from '../gossip/messages.js'
 import type { Peer } from '../gossip/peer.js'
+import { positionsFromTuple, positionsRequestFromTuple } from '../gossip/position-messages.js'
 import { Replicator, type ReplicatorPorts } from '../gossip/replicator.js'
 import type { InboundMessage, Link, LinkHandler } from '../link/link.js'
 import { encodeMessage } from '../wire/encode.js'
@@ -33,6 +35,9 @@ export interface GossipDriverOptions {
   readonly onStatusChange: (change: StatusChange) => void
   /** Now and then: time to drop what has expired. */
   readonly onHousekeeping: () => void
+  /** For reads at a level: who hosts a partition, and whether this server has met its mesh. */
+  readonly knownServers: (partition: string) => readonly string[]
+  readonly isReady: () => boolean
 }
 
 /** phi at which a server is suspected, and at which it is declared dead (Hayashibara's 10^-phi). */
@@ -42,13 +47,17 @@ const DEAD_PHI = 8
 /** Gives the pure gossip cores their time, their links and their messages. */
 export class GossipDriver {
   readonly replicator: Replicator
+  readonly reads: LevelReads
   readonly membership: Membership
   private readonly timers = new Map<string, Timer>()
   private stopped = false
 
   constructor(private readonly options: GossipDriverOptions) {
     const { incarnation, heartbeatIntervalMs, acceptablePauseMs } = options
-    this.replicator = new Replicator(options.ports)
+    const { ports, knownServers, isReady } = options
+    this.replicator = new Replicator(ports)
+    const { acknowledgements } = this.replicator
+    this.reads = new LevelReads({ ...ports, acknowledgements, knownServers, isReady })
     this.membership = new Membership(
       incarnation.replica,
       incarnation.starts,
@@ -82,6 +91,7 @@ export class GossipDriver {
   linkUp(link: Link): LinkHandler {
     const { serverId } = link.remote
     const peer = this.replicator.linkUp(serverId, link)
+    this.reads.linkUp(peer)
     this.sendLifeSigns()
     return {
       message: (message) => this.receive(peer, message),
@@ -91,6 +101,7 @@ export class GossipDriver {
 
   linkDown(link: Link): void {
     const { serverId } = link.remote
+    this.reads.linkDown(serverId, link)
     this.replicator.linkDown(serverId, link)
     this.membership.linkBroken(serverId)
     // The others now have to forward what used to come from there directly: tell them at once.
@@ -142,6 +153,12 @@ export class GossipDriver {
       case MessageType.audit:
       case MessageType.auditAnswer:
         this.options.onAuditMessage(peer.server, message.type, message.decode())
+        return true
+      case MessageType.positionsRequest:
+        this.reads.onRequest(peer, positionsRequestFromTuple(message.decode()))
+        return true
+      case MessageType.positions:
+        this.reads.onPositions(peer, positionsFromTuple(message.decode()))
         return true
       case MessageType.raft:
         this.options.onRaftMessage(message.decode())

@@ -1,6 +1,6 @@
 import { CellKind } from '../crdt/cell.js'
 import type { Partition } from '../crdt/partition.js'
-import type { Environment, KeyPair, Timer } from '../environment/environment.js'
+import type { Environment, KeyPair } from '../environment/environment.js'
 import type { JournalStatus } from '../journal/journal.js'
 import type { LinkManager } from '../link/link-manager.js'
 import { MIN_SECRET_BYTES } from '../link/link-manager-options.js'
@@ -9,12 +9,15 @@ import type { StrongGroup } from '../strong/strong-group.js'
 import type { ConsistencyLevel } from '../sync/consistency.js'
 import { NotRunningError, type SiloMeshError } from '../sync/errors.js'
 import type { SyncEvent } from '../sync/event.js'
+import { Coalesced } from './coalesced.js'
 import type { EncodedDelta } from './committer.js'
 import type { NodeConfig } from './config.js'
+import { Consistency } from './consistency.js'
 import { DurableState, type DurableStateOwner } from './durable-state.js'
+import type { ReadOptions } from './fresh-reads.js'
 import type { GossipDriver } from './gossip-driver.js'
 import type { Incarnation } from './journal-records.js'
-import { LevelWaiters, type ReachOptions } from './levels.js'
+import type { ReachOptions } from './levels.js'
 import { MemberDirectory } from './members.js'
 import { MeshAuditor } from './mesh-auditor.js'
 import { MeshView, releasedNameKey } from './mesh-view.js'
@@ -54,18 +57,18 @@ export class NodeCore implements StorageHost, DurableStateOwner {
   readonly view: MeshView
   private readonly writership: Writership
   private readonly presence: Presence
-  private readonly waiters: LevelWaiters
+  private readonly consistency: Consistency
   private readonly rejoin: Rejoin
   private readonly links: LinkManager
   private readonly readiness = new Milestone<undefined>()
   private readonly startedMs: number
-  private targetsDue: Timer | undefined
-  private reachableDue: Timer | undefined
+  private readonly targets: Coalesced
+  private readonly reachable: Coalesced
   private stopping: Promise<void> | undefined
 
   private constructor(
     private readonly config: NodeConfig,
-    private readonly environment: Environment,
+    readonly environment: Environment,
     private readonly durables: DurableState,
     keyPair: KeyPair,
     secret: Uint8Array,
@@ -83,22 +86,23 @@ export class NodeCore implements StorageHost, DurableStateOwner {
       ownWritesLost: (replica, number, name) => this.writership.writesLost(replica, number, name),
       digestHeard: (server, digest) => this.rejoin.heardFrom(server, digest),
       merged: () => this.merged(),
-      acknowledged: () => this.waiters.check(),
+      acknowledged: () => this.consistency.acknowledged(),
       onRaftMessage: (tuple) => this.strong.receive(tuple),
       onBorrowMessage: (server, type, tuple) => this.settlements.receive(server, type, tuple),
       onAuditMessage: (server, type, tuple) => this.auditor.receive(server, type, tuple),
+      knownServers: (partition) => this.view.knownServers(partition),
+      isReady: () => this.readiness.reached,
     })
     this.view = new MeshView(config.serverId, this.directory, this.gossip.membership, (server) =>
       this.state.get(releasedNameKey(server)),
     )
-    const { acknowledgements } = this.gossip.replicator
-    this.waiters = new LevelWaiters(
-      config.serverId,
-      acknowledgements,
-      (partition) => this.view.knownServers(partition),
+    this.consistency = new Consistency({
+      serverId: config.serverId,
+      gossip: this.gossip,
+      view: this.view,
       scheduler,
-      () => this.readiness.reached,
-    )
+      readiness: this.readiness,
+    })
     this.writership = new Writership({
       durables,
       logger: config.logger,
@@ -117,9 +121,17 @@ export class NodeCore implements StorageHost, DurableStateOwner {
       onVerified: () => this.writership.verified(),
       onReady: () => {
         this.readiness.reach(undefined)
-        this.waiters.check()
+        this.consistency.membersMayDiffer()
       },
     })
+    this.targets = new Coalesced(scheduler, () => {
+      this.links.setTargets(this.view.addresses(config.peers))
+      this.consistency.membersMayDiffer()
+    })
+    // Rights can be asked of the servers that are linked.
+    this.reachable = new Coalesced(scheduler, () =>
+      this.settlements.setReachable(this.view.replicasOf(this.links.links.keys())),
+    )
     this.links = createLinks({
       config,
       environment,
@@ -129,7 +141,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
       view: this.view,
       emitter: this.emitter,
       gossip: this.gossip,
-      onLinksChanged: () => this.reachableMayDiffer(),
+      onLinksChanged: () => this.reachable.ask(),
       onLinkLost: (server) => this.strong.linkLost(server),
     })
     this.presence = new Presence({
@@ -197,7 +209,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
     if (this.config.recoverRaft) this.writership.recover()
     await this.links.start()
     this.presence.announce()
-    this.updateTargets()
+    this.targets.now()
     this.gossip.start()
     this.settlements.start()
   }
@@ -239,10 +251,12 @@ export class NodeCore implements StorageHost, DurableStateOwner {
     return this.durables.groupOf(partition)
   }
 
-  async reached(group: WriteGroup, level: ConsistencyLevel, options: ReachOptions): Promise<void> {
-    await group.durable.wait()
-    if (level === 'LOCAL' || level === 'EVENTUAL') return
-    await this.waiters.reach(group.numbered, level, options)
+  reached(group: WriteGroup, level: ConsistencyLevel, options: ReachOptions): Promise<void> {
+    return this.consistency.reached(group, level, options)
+  }
+
+  read<Value>(partition: Partition, options: ReadOptions, take: () => Value): Promise<Value> {
+    return this.consistency.read(partition, options, take)
   }
 
   async flush(level: ConsistencyLevel, options: ReachOptions): Promise<void> {
@@ -295,8 +309,8 @@ export class NodeCore implements StorageHost, DurableStateOwner {
         return
       case CellKind.member:
         this.directory.invalidate()
-        this.reachableMayDiffer()
-        this.targetsDue ??= this.environment.scheduler.after(0, () => this.updateTargets())
+        this.reachable.ask()
+        this.targets.ask()
         return
       case CellKind.event:
         this.publications.arrived(entry)
@@ -321,6 +335,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
   }
 
   private merged(): void {
+    this.consistency.merged()
     this.rejoin.progressed()
     this.writership.progressed()
   }
@@ -348,35 +363,18 @@ export class NodeCore implements StorageHost, DurableStateOwner {
     return new OperationLog(partition, this.environment.clock, this.config.operationRetentionMs)
   }
 
-  private reachableMayDiffer(): void {
-    this.reachableDue ??= this.environment.scheduler.after(0, () => this.updateReachable())
-  }
-
-  /** Rights can be asked of the servers that are linked. */
-  private updateReachable(): void {
-    this.reachableDue = undefined
-    this.settlements.setReachable(this.view.replicasOf(this.links.links.keys()))
-  }
-
-  private updateTargets(): void {
-    this.targetsDue?.cancel()
-    this.targetsDue = undefined
-    if (this.stopping) return
-    this.links.setTargets(this.view.addresses(this.config.peers))
-    this.waiters.check()
-  }
-
   private async shutDown(depart: boolean): Promise<void> {
     this.rejoin.stop()
-    this.targetsDue?.cancel()
-    this.reachableDue?.cancel()
+    this.targets.stop()
+    this.reachable.stop()
+    this.consistency.stopReads()
     this.transfers.stop()
     await this.registry.stop()
     await this.strong.stop()
     this.settlements.stop()
     this.auditor.stop()
     if (depart || this.config.dataDir === undefined) {
-      await this.presence.depart(this.waiters, this.links.links.size > 0)
+      await this.presence.depart(this.consistency.waiters, this.links.links.size > 0)
     }
     this.gossip.announceLeave()
     let failure: unknown
@@ -387,7 +385,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
     await this.durables.close().catch((error: unknown) => {
       failure = error
     })
-    this.waiters.stop()
+    this.consistency.stop()
     this.readiness.fail(new NotRunningError('the node stopped before it was ready'), true)
     this.emitter.emit('stopped')
     if (failure) throw failure

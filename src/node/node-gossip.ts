@@ -7,7 +7,10 @@ import type { NodeEmitter } from './node-events.js'
 import { announceStatus } from './server-events.js'
 
 type Callbacks = Pick<ReplicatorPorts, 'ownWritesLost' | 'digestHeard' | 'merged' | 'acknowledged'> &
-  Pick<GossipDriverOptions, 'onRaftMessage' | 'onBorrowMessage' | 'onAuditMessage'>
+  Pick<
+    GossipDriverOptions,
+    'onRaftMessage' | 'onBorrowMessage' | 'onAuditMessage' | 'knownServers' | 'isReady'
+  >
 
 export interface NodeGossipOptions extends Callbacks {
   readonly config: NodeConfig

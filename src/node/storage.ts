@@ -2,6 +2,7 @@ import { CellKind } from '../crdt/cell.js'
 import type { Namespace } from '../crdt/cell-table.js'
 import type { OwnWrite } from '../crdt/own-writes.js'
 import type { Partition } from '../crdt/partition.js'
+import type { Environment } from '../environment/environment.js'
 import { checkAmount } from '../sync/checks.js'
 import {
   ConflictError,
@@ -12,8 +13,10 @@ import {
 import { canonicalItemKey, type ItemKey } from '../sync/item-key.js'
 import { type BatchWrite, batchContent, prepareBatch } from './batch.js'
 import { ChangeStream } from './change-stream.js'
+import { checkReadOptions, type ReadOptions } from './fresh-reads.js'
 import type { OperationLog } from './operation-log.js'
 import { Receipt, type ReceiptHost } from './receipt.js'
+import { checkWithdrawOptions, requireOptions, type WithdrawOptions } from './withdraw-options.js'
 import { Withdrawal } from './withdrawal.js'
 import type { Withdrawals } from './withdrawals.js'
 import { WriteGroup } from './write-group.js'
@@ -33,9 +36,12 @@ export interface ItemQuantity {
 
 /** What a storage asks of its node. */
 export interface StorageHost extends ReceiptHost {
+  readonly environment: Pick<Environment, 'clock'>
   /** @throws NotRunningError, DiskFullError, JournalFailedError when no write can be taken. */
   requireWritable(): void
   groupOf(partition: Partition): WriteGroup
+  /** Calls `take` when the state of the partition is as fresh as asked. */
+  read<Value>(partition: Partition, options: ReadOptions, take: () => Value): Promise<Value>
   /** A new id, later than all before. */
   withdrawalId(): string
   /** An entry of any storage has been written here. */
@@ -45,44 +51,6 @@ export interface StorageHost extends ReceiptHost {
 export interface DepositOptions {
   /** Names the operation: a retry with the same id takes effect once, also after a restart of this server. */
   readonly operationId?: string
-}
-
-export interface WithdrawOptions {
-  readonly mode?: 'optimistic' | 'backed'
-  /** Mode 'backed': how long to wait for rights; default 5,000. */
-  readonly timeoutMs?: number
-  /** Ends the waiting for rights. */
-  readonly signal?: AbortSignal
-  /** Only tells what would happen. */
-  readonly simulate?: boolean
-  /** As for `deposit`. */
-  readonly operationId?: string
-}
-
-const DEFAULT_BACKED_TIMEOUT_MS = 5_000
-
-function checkWithdrawOptions(options: WithdrawOptions) {
-  const {
-    mode = 'optimistic',
-    timeoutMs = DEFAULT_BACKED_TIMEOUT_MS,
-    signal,
-    simulate = false,
-    operationId,
-  } = options
-  requireOptions(options, ['mode', 'timeoutMs', 'signal', 'simulate', 'operationId'], 'withdraw')
-  if (mode !== 'optimistic' && mode !== 'backed')
-    throw new InvalidArgumentError(`withdraw: no mode ${String(mode)}`)
-  if (!(Number.isFinite(timeoutMs) && timeoutMs >= 0))
-    throw new InvalidArgumentError('withdraw: timeoutMs of 0 or more')
-  return { mode, timeoutMs, signal, simulate, operationId }
-}
-
-function requireOptions(options: object, known: readonly string[], call: string): void {
-  if (typeof options !== 'object' || options === null)
-    throw new InvalidArgumentError(`${call}: options expected`)
-  for (const name of Object.keys(options)) {
-    if (!known.includes(name)) throw new InvalidArgumentError(`${call}: unknown option ${name}`)
-  }
 }
 
 /** A named collection of items, shared by all servers that host its partition. */
@@ -158,30 +126,45 @@ export class Storage {
    * borrowed: `settled` tells whether it was confirmed or compensated.
    * 'backed': the rights are borrowed first, for up to `timeoutMs` (default 5,000).
    * With an `operationId`, a second call with the same id gives the first one's withdrawal.
-   * With durability 'sync' it resolves once the withdrawal is durable here, else as soon as it is made.
+   * With durability 'sync' it resolves once the withdrawal is durable here, else as soon as it is made; with a
+   * `level`, when that is reached.
    *
    * Rejects, with nothing changed: InvalidArgumentError; InsufficientQuantityError when fewer are visible here;
    * InsufficientRightsError (mode 'backed'); ConflictError; OverloadedError; NotRunningError; DiskFullError,
    * JournalFailedError. With durability 'sync' also OutcomeUnknownError: taken here, and not durable when the disk
-   * or the node ended the waiting; repeat it only with the same `operationId`.
+   * or the node ended the waiting. With a `level` what `Receipt.reached` rejects with: LevelNotReachedError says how
+   * far it got. After these the withdrawal stands; repeat it only with the same `operationId`.
    */
   async withdraw(
     item: string | ItemKey,
     amount: number | bigint,
     options: WithdrawOptions = {},
   ): Promise<Withdrawal> {
-    const withdrawal = await this.take(item, amount, options)
-    if (this.awaitsDisk && !withdrawal.isSimulated) await whenDurable(withdrawal)
+    const { clock } = this.host.environment
+    const { level, timeoutMs, signal, ...checked } = checkWithdrawOptions(options)
+    const untilMs = clock.monotonicMs() + timeoutMs
+    const withdrawal = await this.take(item, amount, { ...checked, timeoutMs, signal })
+    if (withdrawal.isSimulated) return withdrawal
+    if (this.awaitsDisk) await whenDurable(withdrawal)
+    if (level === undefined) return withdrawal
+    if (level === 'STRONG' && withdrawal.kind === 'provisional')
+      throw new ConflictError(`operation ${options.operationId} was made before, and is not backed`)
+    const leftMs = Math.max(0, untilMs - clock.monotonicMs())
+    // What is backed is final: a majority is all that STRONG adds.
+    await withdrawal.reached(level === 'STRONG' ? 'QUORUM' : level, {
+      timeoutMs: leftMs,
+      ...(signal && { signal }),
+    })
     return withdrawal
   }
 
   private async take(
     item: string | ItemKey,
     amount: number | bigint,
-    options: WithdrawOptions,
+    options: Omit<ReturnType<typeof checkWithdrawOptions>, 'level'>,
   ): Promise<Withdrawal> {
     const quantity = checkAmount(amount)
-    const { mode, timeoutMs, signal, simulate, operationId } = checkWithdrawOptions(options)
+    const { mode, timeoutMs, signal, simulate, operationId } = options
     this.host.requireWritable()
     const key = this.key(item)
     if (simulate) return this.simulate(key, quantity)
@@ -285,6 +268,23 @@ export class Storage {
   quantity(item: string | ItemKey): bigint {
     const entry = this.namespace.entries.get(this.key(item))
     return entry === undefined ? 0n : this.visible(entry)
+  }
+
+  /**
+   * How many there are, as fresh as `level` says; see docs/consistency.md. LOCAL is `quantity`.
+   * Rejects, with nothing changed: InvalidArgumentError; ReadLevelNotReachedError when not enough servers answer in
+   * time, or this one does not catch up with them; AbortedError; OverloadedError; NotRunningError.
+   */
+  async read(item: string | ItemKey, options: ReadOptions): Promise<bigint> {
+    checkReadOptions(options)
+    const key = this.key(item)
+    return this.host.read(this.partition, options, () => this.quantity(key))
+  }
+
+  /** All items with a visible quantity, as of one moment that is as fresh as `level` says. Rejects as `read` does. */
+  async readItems(options: ReadOptions): Promise<ItemQuantity[]> {
+    checkReadOptions(options)
+    return this.host.read(this.partition, options, () => [...this.items()])
   }
 
   /** All items with a visible quantity, in no particular order; a live walk, not a copy. */

@@ -6,3 +6,8 @@
 export type ConsistencyLevel = 'LOCAL' | 'EVENTUAL' | 'QUORUM' | 'STRONG'
 
 export const CONSISTENCY_LEVELS: readonly ConsistencyLevel[] = ['LOCAL', 'EVENTUAL', 'QUORUM', 'STRONG']
+
+/** Of a read. EVENTUAL would be LOCAL. */
+export type ReadLevel = Exclude<ConsistencyLevel, 'EVENTUAL'>
+
+export const READ_LEVELS: readonly ReadLevel[] = ['LOCAL', 'QUORUM', 'STRONG']

@@ -80,6 +80,25 @@ export class LevelNotReachedError extends SiloMeshError {
   }
 }
 
+/** A read at a consistency level could not be made fresh enough in time. Nothing happened; local reads go on. */
+export class ReadLevelNotReachedError extends SiloMeshError {
+  readonly code = 'READ_LEVEL_NOT_REACHED'
+  readonly retryable = true
+  constructor(
+    readonly level: string,
+    /** Servers that have told what they hold, this one included, and how many it takes. */
+    readonly answered: number,
+    readonly needed: number,
+    reason: string,
+  ) {
+    const standing =
+      answered < needed
+        ? `${answered} of ${needed} servers have answered`
+        : 'this server has not received all that the others hold'
+    super(`read at ${level} not possible: ${standing} ${reason}`)
+  }
+}
+
 /** The caller's AbortSignal fired while waiting. What was begun may still complete. */
 export class AbortedError extends SiloMeshError {
   readonly code = 'ABORTED'

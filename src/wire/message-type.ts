@@ -21,6 +21,10 @@ export const MessageType = {
   borrow: 17,
   /** What has been granted to the asker in all. */
   borrowAnswer: 18,
+  /** Asks what the other side's journal holds by now, for a read at a consistency level. */
+  positionsRequest: 21,
+  /** What the sender's journal holds, asked for by a number. */
+  positions: 22,
   /** A message between members of the Raft group, directly or by way of a server linked with both. */
   raft: 16,
   /** Asks another server to go over its books, and for what it has found so far. */

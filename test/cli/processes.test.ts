@@ -88,7 +88,11 @@ t.test('two servers on one machine, as an operator runs them', async (t) => {
       (await silo(['storage', 'withdraw', 'vault', 'minecraft:diamond', '7', ...two])).exitCode === 0,
   )
   const left = (BigInt(huge) - 7n).toString()
-  await until(async () => JSON.stringify(await json(['storage', 'show', 'vault', ...one])).includes(left))
+  t.strictSame(await json(['storage', 'show', 'vault', '--level', 'QUORUM', ...one]), {
+    storage: 'vault',
+    world: null,
+    items: [{ item: 'minecraft:diamond', quantity: left }],
+  })
   t.strictSame(await json(['storage', 'list', ...two]), {
     storages: [{ storage: 'vault', world: null, items: 1, quantity: left }],
   })

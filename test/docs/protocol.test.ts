@@ -6,6 +6,12 @@ import { AuditSessions } from '../../src/audit/sessions.js'
 import { type Cell, CellKind, type Delta, type ObjectValue } from '../../src/crdt/cell.js'
 import { encodeDelta } from '../../src/crdt/delta-encoder.js'
 import { Partition } from '../../src/crdt/partition.js'
+import {
+  positionsFromTuple,
+  positionsRequestFromTuple,
+  positionsRequestToTuple,
+  positionsToTuple,
+} from '../../src/gossip/position-messages.js'
 import { encodeFrame } from '../../src/link/frame.js'
 import { encodeHello, encodeHelloMessage, type Hello } from '../../src/link/hello.js'
 import { helloProof, type Role } from '../../src/link/proof.js'
@@ -192,5 +198,15 @@ t.test('vectors: audits', async (t) => {
     const [answer] = answers[0]?.type === 'working' ? sessions.ask('asker', ask, 1000 * turn + 1500) : answers
     t.equal(answer && hex(encodeMessage(answerToTuple(answer))), answer_bytes, ask.type)
     if (answer) t.same(answerFromTuple(decodeTuple(unhex(answer_bytes))), answer)
+  }
+})
+
+t.test('vectors: positions', async (t) => {
+  const { request, request_bytes, answers } = VECTORS.positions
+  t.equal(hex(encodeMessage(positionsRequestToTuple(request))), request_bytes)
+  t.same(positionsRequestFromTuple(decodeTuple(unhex(request_bytes))), request)
+  for (const { answer, bytes } of answers) {
+    t.equal(hex(encodeMessage(positionsToTuple(answer))), bytes)
+    t.same(positionsFromTuple(decodeTuple(unhex(bytes))), answer)
   }
 })

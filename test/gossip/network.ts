@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { CellKind, type Delta } from '../../src/crdt/cell.js'
 import { deltaFromTuple, deltaToTuple } from '../../src/crdt/delta-codec.js'
 import { Partition, type PreparedFlush } from '../../src/crdt/partition.js'
+import { LevelReads } from '../../src/gossip/level-reads.js'
 import {
   acknowledgeFromTuple,
   checksumsFromTuple,
@@ -13,6 +14,7 @@ import {
   repairRequestFromTuple,
 } from '../../src/gossip/messages.js'
 import { MAX_GAPS, MAX_REPAIRS_WAITING, type Peer, type PeerLink } from '../../src/gossip/peer.js'
+import { positionsFromTuple, positionsRequestFromTuple } from '../../src/gossip/position-messages.js'
 import { MAX_RECENT_BYTES, type RecentDeltas } from '../../src/gossip/recent-deltas.js'
 import { Replicator } from '../../src/gossip/replicator.js'
 import { encodeMessage } from '../../src/wire/encode.js'
@@ -52,6 +54,9 @@ class Direction implements PeerLink {
 export class Server {
   readonly partitions = new Map<string, Partition>()
   replicator!: Replicator
+  reads!: LevelReads
+  /** Names of the servers that belong to the mesh; set by the network. */
+  mesh: readonly string[] = []
   /** Everything appended, in order; what lies beyond `durable` is lost in a crash. */
   records: Uint8Array[] = []
   durable = 0
@@ -68,6 +73,8 @@ export class Server {
     readonly name: string,
     readonly hosted: readonly string[],
     public incarnation = 1,
+    /** Tests break it on purpose. */
+    private readonly levelReads: typeof LevelReads = LevelReads,
   ) {
     this.begin()
   }
@@ -99,12 +106,20 @@ export class Server {
       canStore: () => !this.full,
       ownWritesLost: (replica, number) => this.lost.push({ replica, number }),
       digestHeard: () => undefined,
-      merged: () => undefined,
+      merged: () => this.reads.check(),
       acknowledged: () => undefined,
       mismatch: (server, partition, replica) => this.mismatches.push(`${server} "${partition}" ${replica}`),
       soon: (task) => this.turns.push(task),
       // Goes round, so that every peer has its turn.
       uniform: () => ((this.draws++ * 7) % 12) / 12,
+    })
+    this.reads = new this.levelReads({
+      serverId: this.name,
+      partitions: this.partitions,
+      acknowledgements: this.replicator.acknowledgements,
+      knownServers: () => this.mesh,
+      isReady: () => true,
+      soon: (task) => this.turns.push(task),
     })
   }
 
@@ -201,6 +216,7 @@ export class Network {
 
   constructor(...servers: Server[]) {
     this.servers = servers
+    for (const server of servers) server.mesh = servers.map(({ name }) => name)
   }
 
   static of(names: string, hosted: readonly string[] = ['']): Network {
@@ -231,7 +247,7 @@ export class Network {
       [a, b],
       [b, a],
     ] as const) {
-      from.replicator.linkUp(to.name, this.direction(from, to))
+      from.reads.linkUp(from.replicator.linkUp(to.name, this.direction(from, to)))
       this.heartbeat(from)
     }
   }
@@ -250,6 +266,7 @@ export class Network {
       if (!direction) continue
       direction.open = false
       this.directions.delete(`${from.name}>${to.name}`)
+      from.reads.linkDown(to.name, direction)
       from.replicator.linkDown(to.name, direction)
       this.heartbeat(from)
     }
@@ -347,6 +364,18 @@ export class Network {
         this.trace.push(`${arrow} checksums`)
         to.replicator.onChecksums(peer, checksumsFromTuple(tuple))
         return
+      case MessageType.positionsRequest: {
+        const request = positionsRequestFromTuple(tuple)
+        this.trace.push(`${arrow} positions-request ${request.number}`)
+        to.reads.onRequest(peer, request)
+        return
+      }
+      case MessageType.positions: {
+        const message = positionsFromTuple(tuple)
+        this.trace.push(`${arrow} positions ${message.number}: ${describeRows(message.partitions)}`)
+        to.reads.onPositions(peer, message)
+        return
+      }
       case MessageType.repairRequest: {
         const request = repairRequestFromTuple(tuple)
         this.trace.push(`${arrow} repair-request ${request.replica}`)

@@ -56,7 +56,9 @@ t.test('three servers share one storage', async (t) => {
       [a, b, c].every((node) => node.storage('vault').quantity('minecraft:cobblestone') === expected),
     )
     a.storage('vault').withdrawNow('minecraft:cobblestone', expected - 1n)
-    await until(() => c.storage('vault').quantity('minecraft:cobblestone') === 1n)
+    await until(() =>
+      [a, b, c].every((node) => node.storage('vault').quantity('minecraft:cobblestone') === 1n),
+    )
   })
 
   t.test('a cut pair is bridged by the third server', async (t) => {

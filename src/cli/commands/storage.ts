@@ -1,5 +1,10 @@
 import { type Command, Option } from 'commander'
-import { CONSISTENCY_LEVELS, type ConsistencyLevel } from '../../sync/consistency.js'
+import {
+  CONSISTENCY_LEVELS,
+  type ConsistencyLevel,
+  READ_LEVELS,
+  type ReadLevel,
+} from '../../sync/consistency.js'
 import { UsageError } from '../../sync/errors.js'
 import type { CommandContext } from '../context.js'
 import { type JsonValue, printJson, printTable } from '../output.js'
@@ -8,6 +13,11 @@ import { addClientOptions, type CommonOptions, collect, wholeNumber, withClient 
 
 interface WorldOptions extends CommonOptions {
   readonly world?: string
+}
+
+interface ShowOptions extends WorldOptions {
+  readonly level: ReadLevel
+  readonly timeoutMs: number
 }
 
 interface ChangeOptions extends WorldOptions {
@@ -38,8 +48,25 @@ export function addStorage(program: Command, context: CommandContext): void {
   const storage = program.command('storage').description('look into storages, and move items')
   const list = storage.command('list').description('all storages, with how much they hold')
   addClientOptions(list).action((options: CommonOptions) => listStorages(context, options))
-  const show = storage.command('show').description('the items of a storage').argument('<storage>')
-  addWorld(addClientOptions(show)).action((id: string, options: WorldOptions) =>
+  const show = storage
+    .command('show')
+    .description('the items of a storage')
+    .argument('<storage>')
+    .addOption(
+      new Option(
+        '--level <level>',
+        'LOCAL: as this server has it; QUORUM, STRONG: as fresh as others have it',
+      )
+        .choices(READ_LEVELS)
+        .default('LOCAL'),
+    )
+    .option(
+      '--timeout-ms <ms>',
+      'how long to wait for it',
+      wholeNumber(1, MAX_TIMEOUT_MS),
+      DEFAULT_TIMEOUT_MS,
+    )
+  addWorld(addClientOptions(show)).action((id: string, options: ShowOptions) =>
     showStorage(context, id, options),
   )
   for (const kind of ['deposit', 'withdraw'] as const) addChange(storage, kind, context)
@@ -69,13 +96,14 @@ function addChange(storage: Command, kind: 'deposit' | 'withdraw', context: Comm
         'beyond the rights of this server: at once and provisional, or only when backed',
       )
         .choices(['optimistic', 'backed'])
-        .default('optimistic'),
+        .default(undefined, 'optimistic; backed at level STRONG'),
     )
   }
   addWorld(addClientOptions(command)).addHelpText(
     'after',
-    '\nLOCAL: durable on this server; QUORUM: on a majority; STRONG: on all. Exit code 75 for a level that was not\n' +
-      'reached in time: what was done stands, so do not repeat it.',
+    `\nLOCAL: durable on this server; QUORUM: on a majority; STRONG: ${
+      kind === 'deposit' ? 'on all' : 'backed, and on a majority'
+    }. Exit code 75 for a level that\nwas not reached in time: what was done stands, so do not repeat it.`,
   )
   command.action((id: string, item: string, amount: string, options: ChangeOptions) =>
     change(context, kind, { id, item, amount }, options),
@@ -105,8 +133,13 @@ async function listStorages(context: CommandContext, options: CommonOptions): Pr
   printTable(context.stdout, ['storage', 'world', 'kinds of item', 'items in all'], rows)
 }
 
-async function showStorage(context: CommandContext, storage: string, options: WorldOptions): Promise<void> {
-  const params = { storage, ...(options.world !== undefined && { world: options.world }) }
+async function showStorage(
+  context: CommandContext,
+  storage: string,
+  { level, timeoutMs, ...options }: ShowOptions,
+): Promise<void> {
+  const world = options.world === undefined ? {} : { world: options.world }
+  const params = { storage, level, timeout_ms: timeoutMs, ...world }
   const items = await withClient(context, options, (client) =>
     collect<ItemJson>(client.stream('storage', params)),
   )
