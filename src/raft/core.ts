@@ -2,14 +2,22 @@ import { assertInvariant } from '../sync/errors.js'
 import { ConfigurationHistory } from './configuration.js'
 import { RAFT_INVARIANTS } from './invariants.js'
 import { RaftLog } from './log.js'
-import { type Draft, isTermless, type Message, waitsForDisk } from './messages.js'
+import { type Draft, isTermless, type Message, type Proposal, waitsForDisk } from './messages.js'
 import type { Mutations } from './mutations.js'
 import type { RaftOptions } from './options.js'
 import { PendingRequests } from './pending-requests.js'
 import { Progress } from './progress.js'
 import { ReadQueue } from './read-queue.js'
 import type { ProposalOutcome, ReadOutcome, ReceivedChunk, SnapshotRead } from './ready.js'
-import type { Entry, EntryBody, HardState, NodeId, Role, SnapshotMetadata } from './types.js'
+import {
+  type Entry,
+  type EntryBody,
+  entryOf,
+  type HardState,
+  type NodeId,
+  type Role,
+  type SnapshotMetadata,
+} from './types.js'
 
 /** What the disk gave back at the start; see `founding` and `joining` in raft-node.ts for a first start. */
 export interface RestoredState {
@@ -37,14 +45,35 @@ export interface IncomingSnapshot {
   nextOffset: number
 }
 
+/** The message with this member's latest proposals, while it can still take one more. */
+interface ProposalBatch {
+  readonly to: NodeId
+  readonly requestId: string
+  readonly proposals: Proposal[]
+  bytes: number
+}
+
 /** What the core wants done, until the next `Ready` takes it. */
 export class Outbox {
+  /** Among `messages`. */
+  proposals: ProposalBatch | undefined
   messages: Message[] = []
   messagesAfterPersist: Message[] = []
   chunks: ReceivedChunk[] = []
   snapshotReads: SnapshotRead[] = []
   readOutcomes: ReadOutcome[] = []
   proposalOutcomes: ProposalOutcome[] = []
+
+  get isEmpty(): boolean {
+    return (
+      this.messages.length === 0 &&
+      this.messagesAfterPersist.length === 0 &&
+      this.chunks.length === 0 &&
+      this.snapshotReads.length === 0 &&
+      this.readOutcomes.length === 0 &&
+      this.proposalOutcomes.length === 0
+    )
+  }
 }
 
 /**
@@ -141,8 +170,11 @@ export class RaftCore {
 
   /** Signs a draft and puts it into the outbox that its kind belongs to. */
   send(draft: Draft): void {
-    const term = isTermless(draft.type) ? 0 : (draft.term ?? this.term)
-    const message = { ...draft, from: this.id, term } as Message
+    // The draft is nobody else's: a copy of every message would be a cost that shows.
+    const signed = draft as Draft & { from: NodeId; term: number }
+    signed.from = this.id
+    signed.term = isTermless(draft.type) ? 0 : (draft.term ?? this.term)
+    const message = signed as Message
     if (waitsForDisk(draft.type) && !this.mutations.acknowledgeBeforePersist) {
       this.outbox.messagesAfterPersist.push(message)
     } else {
@@ -152,11 +184,7 @@ export class RaftCore {
 
   /** Appends in the leader's own term and returns the index of the last one. */
   appendOwn(bodies: readonly EntryBody[]): number {
-    const entries = bodies.map((body, at) => ({
-      ...body,
-      index: this.log.lastIndex + 1 + at,
-      term: this.term,
-    }))
+    const entries = bodies.map((body, at) => entryOf(body, this.log.lastIndex + 1 + at, this.term))
     this.log.append(entries)
     this.membership.observe(entries)
     return this.log.lastIndex

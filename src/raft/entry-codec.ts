@@ -3,6 +3,7 @@ import { type Tuple, TupleReader } from './tuple-reader.js'
 import {
   type Entry,
   type EntryBody,
+  entryOf,
   type HardState,
   MAX_NODE_ID_LENGTH,
   type NodeId,
@@ -65,7 +66,7 @@ export function entryFromTuple(value: unknown): Entry {
   const reader = new TupleReader(value, 'entry')
   const index = reader.integer(1)
   const term = reader.integer(1)
-  return { index, term, ...readBody(reader) }
+  return entryOf(readBody(reader), index, term)
 }
 
 /** [term, vote or null, commit] */

@@ -1,5 +1,5 @@
 import type { RaftCore } from './core.js'
-import type { Append, Heartbeat, SnapshotChunk } from './messages.js'
+import type { Append, CommitNews, Heartbeat, SnapshotChunk } from './messages.js'
 import { followLeader } from './roles.js'
 
 export function handleAppend(core: RaftCore, message: Append): void {
@@ -49,6 +49,11 @@ export function handleHeartbeat(core: RaftCore, message: Heartbeat): void {
   followLeader(core, message.from)
   core.log.commitTo(message.commit)
   core.send({ type: 'heartbeat-response', to: message.from, readSequence: message.readSequence })
+}
+
+export function handleCommitNews(core: RaftCore, message: CommitNews): void {
+  followLeader(core, message.from)
+  core.log.commitTo(message.commit)
 }
 
 /**

@@ -11,10 +11,11 @@ import {
 } from './messages.js'
 import { REFUSALS } from './refusals.js'
 import { type Tuple, TupleReader, type TupleValue } from './tuple-reader.js'
-import { type Entry, MAX_NODE_ID_LENGTH } from './types.js'
+import { type Entry, entryOf, MAX_NODE_ID_LENGTH } from './types.js'
 
 /** Bounds on what is accepted from a peer, above any sensible option, so that options may differ. */
 const MAX_DECODED_APPEND_ENTRIES = 16_384
+const MAX_DECODED_PROPOSALS = 16_384
 const MAX_DECODED_COMMAND_BYTES = 1024 * 1024
 const MAX_DECODED_CHUNK_BYTES = 1024 * 1024
 
@@ -36,6 +37,7 @@ const TYPES = [
   'read',
   'read-response',
   'transfer',
+  'commit',
 ] as const satisfies readonly MessageType[]
 
 const CHANGE_KINDS = ['add-learner', 'promote', 'demote', 'remove'] as const
@@ -123,17 +125,21 @@ const CODECS: { readonly [T in MessageType]: Codec<Extract<Message, { type: T }>
   },
   'timeout-now': { write: () => [], read: () => ({}) },
   propose: {
-    write: ({ requestId, proposal }) => [requestId, proposalToTuple(proposal)],
+    write: ({ requestId, proposals }) => [requestId, proposals.map(proposalToTuple)],
     read: (reader) => ({
       requestId: reader.string(MAX_REQUEST_ID_LENGTH),
-      proposal: readProposal(reader.nested('proposal')),
+      proposals: reader.list('proposals', MAX_DECODED_PROPOSALS, (list) =>
+        readProposal(list.nested('proposal')),
+      ),
     }),
   },
   'propose-response': {
-    write: ({ requestId, answer }) => [requestId, proposalAnswerToTuple(answer)],
+    write: ({ requestId, answers }) => [requestId, answers.map(proposalAnswerToTuple)],
     read: (reader) => ({
       requestId: reader.string(MAX_REQUEST_ID_LENGTH),
-      answer: readProposalAnswer(reader.nested('proposal answer')),
+      answers: reader.list('proposal answers', MAX_DECODED_PROPOSALS, (list) =>
+        readProposalAnswer(list.nested('proposal answer')),
+      ),
     }),
   },
   read: {
@@ -151,6 +157,10 @@ const CODECS: { readonly [T in MessageType]: Codec<Extract<Message, { type: T }>
     write: ({ target }) => [target],
     read: (reader) => ({ target: reader.string(MAX_NODE_ID_LENGTH) }),
   },
+  commit: {
+    write: ({ commit }) => [commit],
+    read: (reader) => ({ commit: reader.integer() }),
+  },
 }
 
 function readAppend(reader: TupleReader) {
@@ -162,7 +172,7 @@ function readAppend(reader: TupleReader) {
     const item = list.nested('entry')
     // Terms never fall along a log.
     lastTerm = item.integer(lastTerm)
-    return { index: previousIndex + 1 + at, term: lastTerm, ...readBody(item) }
+    return entryOf(readBody(item), previousIndex + 1 + at, lastTerm)
   })
   return { previousIndex, previousTerm, commit, entries }
 }

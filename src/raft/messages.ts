@@ -15,6 +15,7 @@ export type Message =
   | Append
   | AppendResponse
   | Heartbeat
+  | CommitNews
   | HeartbeatResponse
   | SnapshotChunk
   | SnapshotResponse
@@ -84,6 +85,13 @@ export interface Heartbeat extends Envelope {
   readonly readSequence: number
 }
 
+/** What is committed, sent when no append is due that would say so. Nobody answers: a heartbeat says it again. */
+export interface CommitNews extends Envelope {
+  readonly type: 'commit'
+  /** Never beyond what the receiver is known to hold. */
+  readonly commit: number
+}
+
 export interface HeartbeatResponse extends Envelope {
   readonly type: 'heartbeat-response'
   readonly readSequence: number
@@ -115,10 +123,12 @@ export type Proposal =
   | { readonly kind: 'command'; readonly data: Uint8Array }
   | { readonly kind: 'change'; readonly change: MembershipChange }
 
+/** All that a member has proposed since it last sent something, in order. */
 export interface Propose extends Envelope {
   readonly type: 'propose'
+  /** Of the first of them; see `batchedId`. */
   readonly requestId: string
-  readonly proposal: Proposal
+  readonly proposals: readonly Proposal[]
 }
 
 export type ProposalAnswer =
@@ -128,7 +138,8 @@ export type ProposalAnswer =
 export interface ProposeResponse extends Envelope {
   readonly type: 'propose-response'
   readonly requestId: string
-  readonly answer: ProposalAnswer
+  /** One for each of the proposals, in their order. */
+  readonly answers: readonly ProposalAnswer[]
 }
 
 export interface ReadRequest extends Envelope {

@@ -5,6 +5,11 @@ export interface PendingRequest {
   readonly sinceTick: number
 }
 
+/** The id of the proposal at `position` of the batch that `requestId` names. */
+export function batchedId(requestId: string, position: number): string {
+  return position === 0 ? requestId : `${requestId}+${position}`
+}
+
 /**
  * What this node has asked of a leader elsewhere. Ids are unique over restarts (a random prefix per run):
  * an answer meant for the process before the crash can never be taken for one of today's.

@@ -26,7 +26,7 @@ export class Progress {
   state: ProgressState = 'probe'
   /** In `probe`: a message is out and unanswered. Lifted by a heartbeat response, since messages get lost. */
   probeSent = false
-  /** Highest commit index that was sent in an append; saves empty messages. */
+  /** Highest commit index that was sent in an append or as news. */
   sentCommit = 0
   lastActiveTick: number
   transfer: SnapshotTransfer | undefined

@@ -10,7 +10,13 @@ import { type ProposeResult, propose } from './proposals.js'
 import { flushReads, type ReadResult, requestRead } from './reads.js'
 import type { Ready, SoftState } from './ready.js'
 import type { Refusal } from './refusals.js'
-import { advanceCommit, flushAppends, handleUnreachable } from './replication.js'
+import {
+  advanceCommit,
+  announceCommit,
+  flushAppends,
+  handleUnreachable,
+  hasUnannouncedCommit,
+} from './replication.js'
 import { abandonSnapshot, type ProvidedChunk, sendSnapshotChunk } from './snapshots.js'
 import { type RaftStatus, statusOf } from './status.js'
 import { step, tick } from './step.js'
@@ -72,6 +78,9 @@ export function joining(): RestoredState {
  *  6. `readOutcomes` (a confirmed read may be answered once `index` is applied), `proposalOutcomes`,
  *     `softState`: as they concern callers. `snapshotReads`: read the bytes of that snapshot and call
  *     `provideSnapshotChunk`, or `snapshotUnavailable`; never leave one unanswered.
+ *
+ * When `commitUnannounced` and nothing else is to be sent, call `announceCommit`: appends tell followers what is
+ * committed, and a host that waits a moment for the next one saves a message to each of them.
  *
  * If persisting fails, stop: never advance, never send that `Ready`'s messagesAfterPersist, restart from disk.
  *
@@ -143,6 +152,16 @@ export class RaftNode {
   /** Stands for election now instead of at the next timeout (with pre-vote): for a founder's first start. */
   campaign(): void {
     startPreVote(this.#core)
+  }
+
+  /** Some follower could be told that more is committed than it was. */
+  get commitUnannounced(): boolean {
+    return hasUnannouncedCommit(this.#core)
+  }
+
+  /** Tells them. Optional: heartbeats do it too, later. */
+  announceCommit(): void {
+    announceCommit(this.#core)
   }
 
   /** Messages to `node` could not be delivered. Optional: it saves filling the window for nobody. */
@@ -220,21 +239,26 @@ export class RaftNode {
     const sequence = this.#sequence + 1
     const entries = core.log.takeUnpersisted(sequence)
     const committed = core.log.takeCommitted(core.options.maxApplyBytes)
-    const { messages, messagesAfterPersist, ...rest } = core.outbox
+    const { outbox } = core
     const hardState = this.#changedHardState()
     const softState = this.#changedSoftState()
-    const busy = [messages, messagesAfterPersist, entries, committed, ...Object.values(rest)]
-    if (hardState === undefined && softState === undefined && busy.every((list) => list.length === 0)) {
+    if (
+      hardState === undefined &&
+      softState === undefined &&
+      entries.length === 0 &&
+      committed.length === 0 &&
+      outbox.isEmpty
+    ) {
       return undefined
     }
-    const mustSync = entries.length > 0 || rest.chunks.length > 0 || this.#votedOrMoved(hardState)
+    const mustSync = entries.length > 0 || outbox.chunks.length > 0 || this.#votedOrMoved(hardState)
     core.outbox = new Outbox()
     this.#sequence = sequence
     if (hardState !== undefined) this.#handedHardState = hardState
     if (softState !== undefined) this.#handedSoftState = softState
     // Only the mutation that skips the disk puts a message to oneself among those that need not wait.
-    for (const message of messages) if (message.to === this.id) step(core, message)
-    this.#outstanding.push({ sequence, own: messagesAfterPersist.filter(({ to }) => to === this.id) })
+    for (const message of outbox.messages) if (message.to === this.id) step(core, message)
+    this.#outstanding.push({ sequence, own: outbox.messagesAfterPersist.filter(({ to }) => to === this.id) })
     const forOthers = ({ to }: Message) => to !== this.id
     return {
       sequence,
@@ -242,10 +266,13 @@ export class RaftNode {
       hardState,
       entries,
       mustSync,
-      ...rest,
-      messages: messages.filter(forOthers),
-      messagesAfterPersist: messagesAfterPersist.filter(forOthers),
+      messages: outbox.messages.filter(forOthers),
+      messagesAfterPersist: outbox.messagesAfterPersist.filter(forOthers),
       committed,
+      chunks: outbox.chunks,
+      snapshotReads: outbox.snapshotReads,
+      readOutcomes: outbox.readOutcomes,
+      proposalOutcomes: outbox.proposalOutcomes,
     }
   }
 

@@ -19,16 +19,39 @@ export function synchroniseProgress(core: RaftCore): void {
   }
 }
 
-/** Sends each follower what its window allows, and news of commitment to those that are level. */
+/** Sends each follower what its window allows. */
 export function flushAppends(core: RaftCore): void {
   for (const [node, progress] of core.progress) {
     if (node === core.id) continue
     while (sendAppend(core, node, progress, false)) {
       // Until nothing is left or the window is full.
     }
-    const knowable = Math.min(core.log.committed, progress.next - 1)
-    if (progress.state === 'replicate' && knowable > progress.sentCommit)
-      sendAppend(core, node, progress, true)
+  }
+}
+
+/** What `node` may be told to be committed and was not: no more than it is known to hold. */
+function unannouncedCommit(core: RaftCore, node: NodeId, progress: Progress): number | undefined {
+  if (node === core.id || progress.state !== 'replicate') return undefined
+  const knowable = Math.min(core.log.committed, progress.match)
+  return knowable > progress.sentCommit ? knowable : undefined
+}
+
+export function hasUnannouncedCommit(core: RaftCore): boolean {
+  if (!core.isLeader) return false
+  for (const [node, progress] of core.progress) {
+    if (unannouncedCommit(core, node, progress) !== undefined) return true
+  }
+  return false
+}
+
+/** News of commitment for those whom no append has told. It may get lost: heartbeats say it too. */
+export function announceCommit(core: RaftCore): void {
+  if (!core.isLeader) return
+  for (const [node, progress] of core.progress) {
+    const commit = unannouncedCommit(core, node, progress)
+    if (commit === undefined) continue
+    core.send({ type: 'commit', to: node, commit })
+    progress.sentCommit = commit
   }
 }
 
@@ -139,5 +162,6 @@ export function advanceCommit(core: RaftCore): void {
 function stepDownIfNoLongerVoter(core: RaftCore): void {
   if (core.isVoter || core.log.committed < core.membership.currentIndex) return
   flushAppends(core)
+  announceCommit(core)
   becomeFollower(core, core.term, undefined)
 }

@@ -7,7 +7,7 @@ import {
   refuseStaleVoteRequest,
   startPreVote,
 } from './election.js'
-import { answerStaleLeader, handleAppend, handleHeartbeat } from './follower.js'
+import { answerStaleLeader, handleAppend, handleCommitNews, handleHeartbeat } from './follower.js'
 import { tickLeader } from './leadership.js'
 import { isTermless, type Message, type MessageType } from './messages.js'
 import { handlePropose, handleProposeResponse } from './proposals.js'
@@ -43,6 +43,7 @@ function settleLaterTerm(core: RaftCore, message: Message): boolean {
       break
     case 'append':
     case 'heartbeat':
+    case 'commit':
     case 'snapshot':
       becomeFollower(core, message.term, message.from)
       return true
@@ -70,6 +71,7 @@ const HANDLERS: {
   append: handleAppend,
   'append-response': handleAppendResponse,
   heartbeat: handleHeartbeat,
+  commit: handleCommitNews,
   'heartbeat-response': handleHeartbeatResponse,
   snapshot: handleSnapshotChunk,
   'snapshot-response': handleSnapshotResponse,

@@ -82,7 +82,9 @@ export class TupleReader {
     const reader = this.nested(what)
     const length = reader.remaining
     if (length > maxLength) return this.fail(`has ${length} ${what}, more than ${maxLength}`)
-    return Array.from({ length }, (_, at) => read(reader, at))
+    const values: T[] = []
+    for (let at = 0; at < length; at++) values.push(read(reader, at))
+    return values
   }
 
   /** Nothing may follow: a longer tuple is a version that this one does not know. */

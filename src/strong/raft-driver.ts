@@ -96,6 +96,7 @@ export class RaftDriver {
   private durablePosition = 0
   private pumping = false
   private commitUnwritten = false
+  private announcing = false
   private compacting = false
   private stopped = false
 
@@ -238,6 +239,17 @@ export class RaftDriver {
       return
     }
     if (worked) this.options.owner.progressed(this.appliedIndex)
+    this.announceCommitSoon()
+  }
+
+  /** A turn later: most often the next entries have left by then and have said it. */
+  private announceCommitSoon(): void {
+    if (this.announcing || !this.raft.commitUnannounced) return
+    this.announcing = true
+    this.options.environment.scheduler.soon(() => {
+      this.announcing = false
+      this.guard(() => this.raft.announceCommit())
+    })
   }
 
   private handle(ready: Ready): void {

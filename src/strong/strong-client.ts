@@ -1,11 +1,10 @@
 import type { Environment, Timer } from '../environment/environment.js'
 import type { ProposalOutcome, ReadOutcome } from '../raft/ready.js'
-import { requestToTuple } from '../raft/state-machine/command-codec.js'
+import { checkedCommand, requestToTuple } from '../raft/state-machine/command-codec.js'
 import { type Command, withoutSession } from '../raft/state-machine/commands.js'
 import type { Result } from '../raft/state-machine/results.js'
 import {
   AbortedError,
-  InvalidArgumentError,
   NoQuorumError,
   NotRunningError,
   OutcomeUnknownError,
@@ -26,7 +25,7 @@ const RESEND_MS = 1_500
 
 interface PendingCommand {
   readonly sequence: number
-  readonly command: Command
+  readonly command: WireTuple
   /** It has left this function's hands at least once: from then on its outcome may be unknown. */
   sent: boolean
   nextAttemptMs: number
@@ -82,16 +81,16 @@ export class StrongClient {
     for (const barrier of [...this.barriers]) barrier.finish(new NotRunningError('the node stopped'))
   }
 
-  /** @throws the errors that `StrongStore` lists */
+  /** @throws the errors that `StrongStore` lists, InvalidArgumentError for a command beyond the limits */
   run(command: Command, options: StrongOptions = {}): Promise<Result> {
     const refusal = this.refusalToStart(options, this.commands.size, MAX_PENDING_COMMANDS)
     if (refusal) return Promise.reject(refusal)
-    this.checkEncodable(command)
+    const checked = checkedCommand(command) as WireTuple
     const sequence = this.nextSequence++
     return new Promise((resolve, reject) => {
       const pending: PendingCommand = {
         sequence,
-        command,
+        command: checked,
         sent: false,
         nextAttemptMs: 0,
         finish: (settle) => {
@@ -203,8 +202,7 @@ export class StrongClient {
     }
     const { sequence, command } = pending
     const oldestPending = this.commands.keys().next().value ?? sequence
-    const request = { session: this.session, sequence, oldestPending, command }
-    const proposed = this.propose(requestToTuple(request) as WireTuple, sequence)
+    const proposed = this.propose([this.session, sequence, oldestPending, command], sequence)
     if (proposed) pending.sent = true
     this.later(pending, proposed ? RESEND_MS : RETRY_MS)
   }
@@ -273,14 +271,6 @@ export class StrongClient {
     return pending >= limit
       ? new OverloadedError(`${limit} strong operations of this server are under way`)
       : undefined
-  }
-
-  private checkEncodable(command: Command): void {
-    try {
-      requestToTuple({ session: 1, sequence: 1, oldestPending: 1, command })
-    } catch (error) {
-      throw new InvalidArgumentError(`command refused: ${(error as Error).message}`, { cause: error })
-    }
   }
 
   private commandError({ sent }: PendingCommand, why: 'timeout' | 'aborted'): Error {

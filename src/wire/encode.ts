@@ -24,8 +24,11 @@ export function encodeMessage(tuple: WireTuple): Uint8Array {
   if (encoded.length > MAX_MESSAGE_BYTES) {
     throw new InvalidArgumentError(`message of ${encoded.length} bytes exceeds ${MAX_MESSAGE_BYTES}`)
   }
-  // cbor-x hands out a view of a buffer it shares among messages; a copy keeps no more alive than its own.
-  return Uint8Array.prototype.slice.call(encoded)
+  // cbor-x hands out a view of a buffer it shares among messages; a copy keeps no more alive than its own. `slice`
+  // would make a Buffer of it, which costs several times as much.
+  const copy = new Uint8Array(encoded.length)
+  copy.set(encoded)
+  return copy
 }
 
 function requireWireArray(values: readonly WireValue[], depth: number): void {

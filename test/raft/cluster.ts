@@ -97,6 +97,13 @@ export class Member {
 
   /** Takes every `Ready` there is, as the host contract in raft-node.ts says. */
   work(): void {
+    this.#takeAll()
+    // Only now and then: a host need not, since heartbeats tell it too.
+    if (this.cluster.options.random.chance(0.7)) this.node?.announceCommit()
+    this.#takeAll()
+  }
+
+  #takeAll(): void {
     for (;;) {
       const ready = this.node?.ready()
       if (ready === undefined) return

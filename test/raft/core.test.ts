@@ -331,7 +331,7 @@ t.test('a follower bounds what it forwards and gives up on answers', async (t) =
     to: 'a',
     term: 0,
     requestId,
-    answer: { status: 'accepted', index: 9, term: 1 },
+    answers: [{ status: 'accepted', index: 9, term: 1 }],
   })
   t.same(settle(member), [], 'an answer that comes too late is nobody’s')
 })

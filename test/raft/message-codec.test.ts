@@ -74,12 +74,15 @@ const FIELDS: Record<Message['type'], fc.Arbitrary<object>> = {
   snapshot: fc.record({ snapshot, offset: index, data: bytes, last: fc.constant(true) }),
   'snapshot-response': fc.record({ snapshotIndex: index, rejected: fc.boolean(), nextOffset: index }),
   'timeout-now': fc.constant({}),
-  propose: fc.record({ requestId, proposal }),
+  propose: fc.record({ requestId, proposals: fc.array(proposal, { maxLength: 5 }) }),
   'propose-response': fc.record({
     requestId,
-    answer: fc.oneof(
-      refused,
-      fc.record({ status: fc.constant('accepted' as const), index: positive, term: positive }),
+    answers: fc.array(
+      fc.oneof(
+        refused,
+        fc.record({ status: fc.constant('accepted' as const), index: positive, term: positive }),
+      ),
+      { maxLength: 5 },
     ),
   }),
   read: fc.record({ requestId }),
@@ -88,6 +91,7 @@ const FIELDS: Record<Message['type'], fc.Arbitrary<object>> = {
     answer: fc.oneof(refused, fc.record({ status: fc.constant('confirmed' as const), index })),
   }),
   transfer: fc.record({ target: node }),
+  commit: fc.record({ commit: index }),
 }
 
 const TERMLESS = ['propose', 'propose-response', 'read', 'read-response', 'transfer']

@@ -1,5 +1,5 @@
 import type { Configuration } from '../../src/raft/configuration.js'
-import type { Message } from '../../src/raft/messages.js'
+import type { Message, Proposal } from '../../src/raft/messages.js'
 import type { Mutations } from '../../src/raft/mutations.js'
 import type { RaftOptions } from '../../src/raft/options.js'
 import { founding, joining, RaftNode } from '../../src/raft/raft-node.js'
@@ -154,9 +154,15 @@ export class TraceGroup {
     for (const id of this.ids) {
       const member = this.member(id)
       if (member.frozen) continue
-      for (let ready = member.node?.ready(); ready !== undefined; ready = member.node?.ready()) {
-        this.#take(member, ready)
-      }
+      this.#takeAll(member)
+      member.node?.announceCommit()
+      this.#takeAll(member)
+    }
+  }
+
+  #takeAll(member: Member): void {
+    for (let ready = member.node?.ready(); ready !== undefined; ready = member.node?.ready()) {
+      this.#take(member, ready)
     }
   }
 
@@ -265,6 +271,11 @@ function words(fields: object): string {
     .join(', ')
 }
 
+function describeProposal(proposal: Proposal): string {
+  if (proposal.kind === 'command') return new TextDecoder().decode(proposal.data)
+  return `${proposal.change.kind} ${proposal.change.node}`
+}
+
 /** `a>b vote term 2: lastIndex 1, lastTerm 1` */
 function describe(message: Message): string {
   const { type, from, to, term, ...rest } = message
@@ -285,14 +296,8 @@ function describeField(name: string, value: unknown): string[] {
   if (value === true) return [name]
   if (value instanceof Uint8Array) return [`data "${new TextDecoder().decode(value)}"`]
   if (name === 'snapshot') return [`snapshot ${(value as SnapshotMetadata).index}`]
-  if (name === 'proposal') {
-    const proposal = value as { data?: Uint8Array; change?: { kind: string; node: string } }
-    return [
-      proposal.change
-        ? `${proposal.change.kind} ${proposal.change.node}`
-        : new TextDecoder().decode(proposal.data),
-    ]
-  }
+  if (name === 'proposals') return (value as Proposal[]).map(describeProposal)
+  if (name === 'answers') return (value as object[]).map(words)
   if (typeof value === 'object' && value !== null) return [words(value)]
   return [`${name} ${value}`]
 }

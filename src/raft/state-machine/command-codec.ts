@@ -21,18 +21,38 @@ const OPERATIONS = ['put', 'delete', 'delete-prefix', 'delete-range'] as const
 const UNPAIRED_SURROGATE = /\p{Surrogate}/u
 
 /**
+ * A command as it stands in a request, checked once however often it is proposed.
+ * @throws InvalidArgumentError when the state machine would refuse it as malformed.
+ */
+export function checkedCommand(command: Command, limits: StateMachineLimits = STATE_MACHINE_LIMITS): Tuple {
+  const tuple = commandToTuple(command)
+  refuseMalformed(() => readWholeCommand(new TupleReader(tuple, 'command'), limits))
+  return tuple
+}
+
+function refuseMalformed(read: () => unknown): void {
+  try {
+    read()
+  } catch (error) {
+    if (error instanceof FrameError) throw new InvalidArgumentError(error.message)
+    throw error
+  }
+}
+
+function readWholeCommand(reader: TupleReader, limits: StateMachineLimits): Command {
+  const command = readCommand(reader, reader.choice(COMMANDS), limits)
+  reader.end()
+  return command
+}
+
+/**
  * What the host encodes as the data of a log entry: [session, sequence, oldestPending, [command, …]].
  * @throws InvalidArgumentError when the state machine would refuse it as malformed.
  */
 export function requestToTuple(request: Request, limits: StateMachineLimits = STATE_MACHINE_LIMITS): Tuple {
   const { session, sequence, oldestPending, command } = request
   const tuple = [session, sequence, oldestPending, commandToTuple(command)]
-  try {
-    requestFromTuple(tuple, limits)
-  } catch (error) {
-    if (error instanceof FrameError) throw new InvalidArgumentError(error.message)
-    throw error
-  }
+  refuseMalformed(() => requestFromTuple(tuple, limits))
   return tuple
 }
 
@@ -43,9 +63,7 @@ export function requestFromTuple(value: unknown, limits: StateMachineLimits = ST
   const sequence = reader.integer(session === 0 ? 0 : 1)
   const oldestPending = reader.integer()
   if (oldestPending > sequence) reader.fail('waits for a later sequence than its own')
-  const body = reader.nested('command')
-  const command = readCommand(body, body.choice(COMMANDS), limits)
-  body.end()
+  const command = readWholeCommand(reader.nested('command'), limits)
   reader.end()
   return { session, sequence, oldestPending, command }
 }
@@ -142,16 +160,17 @@ function operationToTuple(operation: Operation): Tuple {
 }
 
 function readOperations(reader: TupleReader, limits: StateMachineLimits): Operation[] {
-  const named = new Set<string>()
-  return reader.list('operations', limits.maxOperations, (list) => {
-    const operation = readOperation(list.nested('operation'), limits)
-    if (operation.kind === 'put' || operation.kind === 'delete') {
-      // Two values of one key in one revision could not be told apart by their revision.
-      if (named.has(operation.key)) reader.fail('names a key twice in one branch')
-      named.add(operation.key)
-    }
-    return operation
-  })
+  const operations = reader.list('operations', limits.maxOperations, (list) =>
+    readOperation(list.nested('operation'), limits),
+  )
+  // Two values of one key in one revision could not be told apart by their revision.
+  if (operations.length > 1 && namesKeyTwice(operations)) reader.fail('names a key twice in one branch')
+  return operations
+}
+
+function namesKeyTwice(operations: readonly Operation[]): boolean {
+  const keys = operations.flatMap((operation) => ('key' in operation ? [operation.key] : []))
+  return new Set(keys).size < keys.length
 }
 
 function readOperation(reader: TupleReader, limits: StateMachineLimits): Operation {
