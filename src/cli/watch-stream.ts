@@ -1,8 +1,8 @@
 import type { Scheduler } from '../environment/environment.js'
-import { EventStream } from '../node/event-stream.js'
 import type { MeshNode } from '../node/mesh-node.js'
 import type { NodeEvents } from '../node/node-events.js'
 import type { Storage } from '../node/storage.js'
+import { WatchStream } from '../registry/watch-stream.js'
 import { describeEvent } from './describe.js'
 import type { JsonValue } from './output.js'
 
@@ -95,7 +95,7 @@ const SHOWN: { readonly [Name in keyof NodeEvents]?: (...args: NodeEvents[Name])
 }
 
 async function watchEvents(node: MeshNode, send: Send, signal: AbortSignal): Promise<void> {
-  const stream = new EventStream<JsonValue>(() => undefined, signal)
+  const stream = new WatchStream<JsonValue>(() => undefined, signal)
   const listeners = (Object.keys(SHOWN) as (keyof NodeEvents)[]).map((name) => {
     const describe = SHOWN[name] as (...args: unknown[]) => JsonValue
     const listener = (...args: unknown[]) => stream.push(describe(...args))

@@ -4,39 +4,39 @@
  */
 export class ChangeStream<Key, Value> implements AsyncIterableIterator<Value> {
   private readonly changed = new Set<Key>()
-  private wake: (() => void) | undefined
+  /** Readers that wait, in the order in which they came. */
+  private readonly waiting: (() => void)[] = []
   private ended = false
+  private readonly abort = () => this.end()
 
   constructor(
     private readonly read: (key: Key) => Value,
     private readonly onEnd: (stream: ChangeStream<Key, Value>) => void,
-    signal: AbortSignal | undefined,
+    private readonly signal: AbortSignal | undefined,
   ) {
     if (signal?.aborted) this.end()
-    else signal?.addEventListener('abort', () => this.end(), { once: true })
+    else signal?.addEventListener('abort', this.abort, { once: true })
   }
 
   push(key: Key): void {
     if (this.ended) return
     this.changed.add(key)
-    this.wake?.()
+    this.waiting.shift()?.()
   }
 
   end(): void {
     if (this.ended) return
     this.ended = true
     this.changed.clear()
-    this.wake?.()
+    this.signal?.removeEventListener('abort', this.abort)
+    for (const wake of this.waiting.splice(0)) wake()
     this.onEnd(this)
   }
 
   async next(): Promise<IteratorResult<Value>> {
     while (this.changed.size === 0) {
       if (this.ended) return { done: true, value: undefined }
-      await new Promise<void>((resolve) => {
-        this.wake = resolve
-      })
-      this.wake = undefined
+      await new Promise<void>((resolve) => this.waiting.push(resolve))
     }
     const key = this.changed.values().next().value as Key
     this.changed.delete(key)

@@ -5,6 +5,7 @@ import { createRealEnvironment } from '../environment/real-environment.js'
 import type { Anchors } from '../registry/anchors.js'
 import type { OwnedTransfer } from '../registry/transfer-ownership.js'
 import type { Transfers } from '../registry/transfers.js'
+import { WatchStream } from '../registry/watch-stream.js'
 import type { Lock, LockOptions } from '../strong/locks.js'
 import { checkServerId, checkStorageId, checkWorldId } from '../sync/checks.js'
 import type { ConsistencyLevel } from '../sync/consistency.js'
@@ -14,7 +15,6 @@ import type { SyncEvent } from '../sync/event.js'
 import type { ServerIdentity } from '../sync/identity.js'
 import type { AuditEntry } from './audit.js'
 import { checkOptions, type MeshNodeOptions, type NodeConfig } from './config.js'
-import { EventStream } from './event-stream.js'
 import type { MeshAudit } from './mesh-audit.js'
 import type { MeshAuditOptions } from './mesh-auditor.js'
 import { releasedNameKey } from './mesh-view.js'
@@ -42,7 +42,7 @@ export interface StateOptions {
  */
 export class MeshNode implements AsyncDisposable {
   private readonly storages = new Map<string, Storage>()
-  private readonly streams = new Set<EventStream<SyncEvent>>()
+  private readonly streams = new Set<WatchStream<SyncEvent>>()
 
   private constructor(
     private readonly config: NodeConfig,
@@ -268,7 +268,7 @@ export class MeshNode implements AsyncDisposable {
    */
   events(options: { readonly signal?: AbortSignal } = {}): AsyncIterableIterator<SyncEvent> {
     requireKnownOptions(options, ['signal'])
-    const stream = new EventStream<SyncEvent>((ended) => this.streams.delete(ended), options.signal)
+    const stream = new WatchStream<SyncEvent>((ended) => this.streams.delete(ended), options.signal)
     this.streams.add(stream)
     return stream
   }
