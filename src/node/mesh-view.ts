@@ -32,6 +32,16 @@ export class MeshView {
     return this.knownServers().filter((server) => server !== this.self)
   }
 
+  /**
+   * Who belongs to the mesh besides this server: the known ones by name, and by their address those that were
+   * configured and that no known server has.
+   */
+  others(configured: readonly string[]): string[] {
+    const advertised = new Set([...this.directory.all().values()].map(({ address }) => address))
+    const strangers = configured.filter((address) => !advertised.has(address))
+    return [...this.otherServers(), ...strangers]
+  }
+
   liveServers(): string[] {
     return this.knownServers().filter((server) => this.isAlive(server))
   }

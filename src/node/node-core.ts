@@ -116,8 +116,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
       partitions: durables.partitions.byName,
       scheduler,
       graceMs: config.rejoinGraceMs,
-      otherServers: () => this.view.otherServers(),
-      hasPeers: config.peers.length > 0,
+      others: () => this.view.others(config.peers),
       onVerified: () => this.writership.verified(),
       onReady: () => {
         this.readiness.reach(undefined)

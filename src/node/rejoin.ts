@@ -6,10 +6,8 @@ export interface RejoinOptions {
   readonly partitions: ReadonlyMap<string, Partition>
   readonly scheduler: Scheduler
   readonly graceMs: number
-  /** Servers, other than this one, that belong to the mesh as far as known. */
-  readonly otherServers: () => readonly string[]
-  /** Addresses to dial were configured. */
-  readonly hasPeers: boolean
+  /** Who else belongs to the mesh, by name; an address stands for somebody of whom nothing else is known. */
+  readonly others: () => readonly string[]
   /** Enough peers have said what they know of this server's writes. */
   readonly onVerified: () => void
   /** Caught up with the first peer. */
@@ -20,8 +18,8 @@ export interface RejoinOptions {
  * The first moments of a node: it may number no new write until its peers have told what they know of its
  * former ones (invariant I2), and it is ready once it has what the first peer had.
  *
- * Verified means: every other server that the first peer knows of has been heard, or the grace time has passed
- * since that was.
+ * Verified means: every other server that the first peer knows of, and every configured one, has been heard, or the
+ * grace time has passed since the first was.
  * A server that reaches none of its peers stays unverified: it has nobody to send numbered writes to.
  */
 export class Rejoin {
@@ -35,7 +33,7 @@ export class Rejoin {
   constructor(private readonly options: RejoinOptions) {}
 
   start(): void {
-    if (this.options.hasPeers || this.options.otherServers().length > 0) return
+    if (this.options.others().length > 0) return
     this.verify()
     this.becomeReady()
   }
@@ -47,7 +45,7 @@ export class Rejoin {
   heardFrom(server: string, digest: DigestMessage): void {
     this.heard.add(server)
     if (!this.verified) {
-      this.graceTimer ??= this.options.scheduler.after(this.options.graceMs, () => this.verify())
+      this.graceTimer ??= this.options.scheduler.after(this.options.graceMs, () => this.graceIsOver())
     }
     if (this.ready || this.missing) {
       this.verifyWhenAllWereHeard()
@@ -71,13 +69,18 @@ export class Rejoin {
     if (this.missing.length === 0) this.becomeReady()
   }
 
+  /** Whoever has not been heard by now may stay away for long. */
+  private graceIsOver(): void {
+    this.verify()
+  }
+
   /**
-   * Who else there is, a backup may not know: what the first peer knows of that must have come first. Then nothing
-   * is gained by waiting for the grace time.
+   * Who else there is, a backup may not know: what the first peer knows of that must have come first, and all that
+   * are configured must have been met. Then nothing is gained by waiting for the grace time.
    */
   private verifyWhenAllWereHeard(): void {
     if (this.verified || !this.ready) return
-    if (this.options.otherServers().every((other) => this.heard.has(other))) this.verify()
+    if (this.options.others().every((other) => this.heard.has(other))) this.verify()
   }
 
   /** A new incarnation has nothing to verify. */

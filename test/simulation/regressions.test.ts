@@ -213,7 +213,7 @@ t.test('seed 90947731857414: a backup from before this server knew the others', 
   const timers: (() => void)[] = []
   const partition = new Partition('')
   partition.writeAs('s1@00000000000000000000000000000001')
-  const others = new Set<string>()
+  const others = new Set(['s0'])
   const done: string[] = []
   const rejoin = new Rejoin({
     partitions: new Map([['', partition]]),
@@ -225,8 +225,7 @@ t.test('seed 90947731857414: a backup from before this server knew the others', 
       },
     },
     graceMs: 2_000,
-    otherServers: () => [...others],
-    hasPeers: true,
+    others: () => [...others],
     onVerified: () => done.push('verified'),
     onReady: () => done.push('ready'),
   })
@@ -244,6 +243,21 @@ t.test('seed 90947731857414: a backup from before this server knew the others', 
   t.same(done, ['ready', 'verified'])
   t.equal(timers.length, 1, 'or else when the grace time is over')
 })
+
+t.test(
+  'seed 8941688040019: the first peer knows nobody, and a configured one has not been met',
+  async (t) => {
+    t.equal((await simulate(drawRunOptions(8941688040019, 'mixed'))).violation, undefined)
+    const card = (server: string) => ({ address: `ws://${server}:7000`, worlds: [], departed: false })
+    const cards = new Map(['s1', 's2'].map((server) => [server, card(server)]))
+    const directory = { all: () => cards } as unknown as MemberDirectory
+    const view = new MeshView('s1', directory, {} as Membership, () => undefined)
+    const configured = ['ws://s0:7000', 'ws://s1:7000', 'ws://s2:7000']
+    t.same(view.others(configured), ['s2', 'ws://s0:7000'], 'its own address among them means nobody')
+    cards.set('s0', card('s0'))
+    t.same(view.others(configured), ['s2', 's0'])
+  },
+)
 
 t.test('seed 101004119026567: an older backup is put back, then a newer one', async (t) => {
   // All others had lost everything when the older one was put back, so its numbers went on; the newer backup has

@@ -37,22 +37,36 @@ export function dotsUsedOnce(run: Run): Checker {
       }
     }),
   )
-  /** Processes that began to number without having heard everybody. */
-  const unsure = new Set<number>()
+  /** Process → whom it has heard, with the time of the last digest; and those that ended their waiting by time. */
+  const heard = new Map<string, Map<string, number>>()
+  const waitedInVain = new Set<string>()
   run.atCleanUp(
-    override(Rejoin.prototype, 'verify', (original) => {
-      return function (this: Rejoin) {
-        const { heard, options } = this as unknown as {
-          heard: ReadonlySet<string>
-          options: { otherServers: () => readonly string[] }
-        }
-        const server = run.cluster.kernel.owner?.server
-        const heardAll = options.otherServers().every((other) => heard.has(other))
-        if (server !== undefined && !heardAll && run.ledger.hasForgotten(server)) unsure.add(server)
+    override(Rejoin.prototype, 'heardFrom', (original) => {
+      return function (this: Rejoin, server, digest) {
+        const key = processKey(run)
+        heard.set(key, (heard.get(key) ?? new Map()).set(server, run.nowUs))
+        original.call(this, server, digest)
+      }
+    }),
+  )
+  const timed = Rejoin.prototype as unknown as { graceIsOver(): void }
+  run.atCleanUp(
+    override(timed, 'graceIsOver', (original) => {
+      return function (this: typeof timed) {
+        waitedInVain.add(processKey(run))
         original.call(this)
       }
     }),
   )
+  /** After the grace time, and nobody who had been heard held it then. */
+  const isBeyondPromise = (writer: number, topic: string, number: number) => {
+    const key = processKey(run)
+    if (!waitedInVain.has(key) || !run.ledger.hasForgotten(writer)) return false
+    for (const [name, atUs] of heard.get(key) ?? []) {
+      if (run.holdings.at(run.options.names.indexOf(name), atUs, topic) >= number) return false
+    }
+    return true
+  }
   const givenAgain: { readonly topic: string; readonly number: number; readonly atUs: number }[] = []
   run.onRestored((server, toUs) => {
     const back = givenAgain.find(
@@ -60,10 +74,10 @@ export function dotsUsedOnce(run: Run): Checker {
     )
     if (back) run.endWithout(`a backup of s${server} brings back a write whose number was given again since`)
   })
-  const reused = (server: number, replica: string, number: number) => {
-    if (unsure.has(server)) {
-      run.endWithout(`s${server} numbers again after a lost disk, with holders of its writes out of reach`)
-    } else run.fail('I2', `${replica} used number ${number} twice`, server)
+  const reused = (writer: number, topic: string, number: number) => {
+    if (isBeyondPromise(writer, topic, number)) {
+      run.endWithout(`s${writer} numbers again after a lost disk, with holders of its writes out of reach`)
+    } else run.fail('I2', `${topic.split('\n')[1]} used number ${number} twice`, writer)
   }
   const flushed = (delta: Delta) => {
     const writer = run.cluster.kernel.owner?.server
@@ -74,7 +88,7 @@ export function dotsUsedOnce(run: Run): Checker {
       const before = used.get(dot)
       if (before !== undefined && compareCells(before, cell) !== 0) {
         givenAgain.push({ topic, number: cell.number, atUs: run.nowUs })
-        if (cell.number <= run.holdings.elsewhere(writer, topic)) reused(writer, delta.replica, cell.number)
+        if (cell.number <= run.holdings.elsewhere(writer, topic)) reused(writer, topic, cell.number)
       }
       if (used.size < MAX_REMEMBERED) used.set(dot, cell)
     }
@@ -89,6 +103,11 @@ export function dotsUsedOnce(run: Run): Checker {
     }),
   )
   return { invariants: ['I2'] }
+}
+
+function processKey(run: Run): string {
+  const server = run.cluster.kernel.owner?.server ?? -1
+  return `${server} ${run.cluster.servers[server]?.generation}`
 }
 
 function heldBy(node: MeshNode): Map<string, number> {

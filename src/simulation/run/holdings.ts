@@ -38,6 +38,11 @@ export class Holdings {
     return this.#now.get(server)?.get(topic) ?? 0
   }
 
+  /** The same at an earlier time. */
+  at(server: number, atUs: number, topic: string): number {
+    return this.#asOf(server, atUs).get(topic) ?? 0
+  }
+
   /** The highest number of that topic that a server other than this one holds. */
   elsewhere(server: number, topic: string): number {
     let highest = 0
