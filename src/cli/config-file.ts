@@ -25,10 +25,16 @@ const schema = v.strictObject({
   retention_ms: v.optional(v.number()),
   run_transfers: v.optional(v.boolean()),
   compression: v.optional(v.boolean()),
+  ledger: v.optional(
+    v.strictObject({ retention_ms: v.optional(v.number()), max_bytes: v.optional(v.number()) }),
+  ),
 })
 
 /** `config.json` of a data directory. */
 export type FileConfig = v.InferOutput<typeof schema>
+
+/** What `init` and `join` write: a week, at most 64 MiB. */
+export const DEFAULT_LEDGER = { retention_ms: 7 * 24 * 60 * 60 * 1000, max_bytes: 64 * 1024 * 1024 } as const
 
 /** One line a key, for `init --help` and docs/cli.md; a test holds both against the schema. */
 export const CONFIG_KEYS: Readonly<Record<keyof FileConfig, string>> = {
@@ -52,6 +58,8 @@ export const CONFIG_KEYS: Readonly<Record<keyof FileConfig, string>> = {
   run_transfers:
     'whether this server moves the items of the transfers that it owns; default true; false: the application does',
   compression: 'compress large frames; default true',
+  ledger:
+    '{ "retention_ms", "max_bytes" }: keeps a ledger of what is done here (`silo-mesh ledger`); left out: none',
 }
 
 /** @throws ConfigError naming the file and the key; undefined when there is no such file */
@@ -82,7 +90,7 @@ export function parseConfig(path: string, text: string): FileConfig {
 
 /** The node's options for a config file, checked. @throws ConfigError */
 export function nodeOptions(path: string, dataDir: string, file: FileConfig): MeshNodeOptions {
-  const { secret_file: secretFile, listen, advertise, peers, worlds, durability, compression } = file
+  const { secret_file: secretFile, listen, advertise, peers, worlds, durability, compression, ledger } = file
   if (listen && isWildcard(listen.host) && advertise === undefined) {
     throw new ConfigError(
       `${path}: listen.host ${listen.host} is every interface: set advertise to the address that others dial`,
@@ -106,6 +114,12 @@ export function nodeOptions(path: string, dataDir: string, file: FileConfig): Me
     ...(file.retention_ms !== undefined && { retentionMs: file.retention_ms }),
     ...(file.run_transfers !== undefined && { runTransfers: file.run_transfers }),
     ...(compression !== undefined && { compression }),
+    ...(ledger && {
+      ledger: {
+        ...(ledger.retention_ms !== undefined && { retentionMs: ledger.retention_ms }),
+        ...(ledger.max_bytes !== undefined && { maxBytes: ledger.max_bytes }),
+      },
+    }),
   }
   try {
     checkOptions(options)

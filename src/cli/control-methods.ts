@@ -6,6 +6,7 @@ import type { Storage } from '../node/storage.js'
 import { CONSISTENCY_LEVELS, READ_LEVELS } from '../sync/consistency.js'
 import { auditMethods } from './audit-methods.js'
 import { describeMember, describeStatus } from './describe.js'
+import { streamLedger } from './ledger-stream.js'
 import type { JsonValue } from './output.js'
 import { nothing, read, timeoutMs } from './params.js'
 import { strongMethods } from './strong-methods.js'
@@ -41,6 +42,7 @@ const change = {
   ),
   level: v.optional(v.picklist(CONSISTENCY_LEVELS), 'LOCAL'),
   timeout_ms: timeoutMs,
+  by: v.optional(v.string()),
 }
 const depositSchema = v.strictObject(change)
 const withdrawSchema = v.strictObject({
@@ -87,6 +89,7 @@ export function controlMethods(node: MeshNode, scheduler: Scheduler): ControlMet
       ...strong.streams,
       ...withdrawals.streams,
       ...auditMethods(node),
+      ledger: (params, send, signal) => streamLedger(node, params, send, signal),
       members,
       storages: (params, send, signal) => listStorages(node, scheduler, params, send, signal),
       storage: (params, send, signal) => showStorage(node, scheduler, params, send, signal),
@@ -105,16 +108,17 @@ export function controlMethods(node: MeshNode, scheduler: Scheduler): ControlMet
 async function deposit(node: MeshNode, params: unknown): Promise<JsonValue> {
   const asked = read(depositSchema, params)
   const storage = openStorage(node, asked.storage, asked.world)
-  const receipt = storage.deposit(asked.item, BigInt(asked.amount))
+  const { amount, by, item } = asked
+  const receipt = storage.deposit(item, BigInt(amount), by === undefined ? {} : { by })
   await receipt.reached(asked.level, { timeoutMs: asked.timeout_ms })
   return describeChange(storage, receipt, asked)
 }
 
 async function withdraw(node: MeshNode, params: unknown): Promise<JsonValue> {
   const { mode, ...asked } = read(withdrawSchema, params)
-  const { amount, item, level, timeout_ms: timeoutMs } = asked
+  const { amount, by, item, level, timeout_ms: timeoutMs } = asked
   const storage = openStorage(node, asked.storage, asked.world)
-  const options = { level, timeoutMs, ...(mode && { mode }) }
+  const options = { level, timeoutMs, ...(mode && { mode }), ...(by !== undefined && { by }) }
   const taken = await storage.withdraw(item, BigInt(amount), options)
   return { ...describeChange(storage, taken, asked), kind: taken.kind, withdrawal_id: taken.id ?? null }
 }

@@ -7,6 +7,7 @@ import { addDemo } from './commands/demo.js'
 import { addInit } from './commands/init.js'
 import { addInvite } from './commands/invite.js'
 import { addJoin } from './commands/join.js'
+import { addLedger } from './commands/ledger.js'
 import { addMembers } from './commands/members.js'
 import { addRaft } from './commands/raft.js'
 import { addStatus } from './commands/status.js'
@@ -57,6 +58,7 @@ export function createProgram(context: CommandContext, setExitCode: (code: numbe
   addConflict(program, context)
   addCompensation(program, context)
   addAudit(program, context, setExitCode)
+  addLedger(program, context)
   addRaft(program, context)
   addWatch(program, context)
   addDemo(program, context, setExitCode)

@@ -66,12 +66,24 @@ export interface MeshNodeOptions {
    * application (`MeshNode.ownedTransfers`), on every server alike, for any server may own any transfer.
    */
   readonly runTransfers?: boolean
+  /**
+   * Keeps a ledger of what is done on this server (`MeshNode.ledger`), in the data directory; without one, the last
+   * 10,000 lines in memory. Left out: none.
+   */
+  readonly ledger?: LedgerConfigOptions
   /** Compress large frames; default true. */
   readonly compression?: boolean
   /** Gets what the node logs; default silent. A pino logger fits. */
   readonly logger?: Logger
   /** Time, randomness, network and disk; default the real ones. The simulator passes its own. */
   readonly environment?: Environment
+}
+
+export interface LedgerConfigOptions {
+  /** Lines are kept so long; default 7 days. */
+  readonly retentionMs?: number
+  /** About the most bytes of the ledger's files; the oldest lines go first; default 64 MiB, at least 64 KiB. */
+  readonly maxBytes?: number
 }
 
 export interface RaftConfigOptions {
@@ -110,10 +122,15 @@ export interface NodeConfig {
   readonly operationRetentionMs: number
   readonly runTransfers: boolean
   readonly compression: boolean
+  readonly ledger: Required<LedgerConfigOptions> | undefined
   readonly logger: Logger
 }
 
 const MAX_INTERVAL_MS = 24 * 60 * 60 * 1000
+const MAX_RETENTION_MS = 10 * 366 * MAX_INTERVAL_MS
+const DEFAULT_LEDGER_RETENTION_MS = 7 * MAX_INTERVAL_MS
+const MIN_LEDGER_BYTES = 64 * 1024
+const DEFAULT_LEDGER_BYTES = 64 * 1024 * 1024
 const MAX_PEERS = 256
 const MAX_WORLDS = 256
 
@@ -161,6 +178,18 @@ const schema = v.strictObject({
   operationRetentionMs: v.optional(milliseconds(1_000), MAX_INTERVAL_MS),
   runTransfers: v.optional(v.boolean(), true),
   compression: v.optional(v.boolean(), true),
+  ledger: v.optional(
+    v.strictObject({
+      retentionMs: v.optional(
+        v.pipe(v.number(), v.integer(), v.minValue(1_000), v.maxValue(MAX_RETENTION_MS)),
+        DEFAULT_LEDGER_RETENTION_MS,
+      ),
+      maxBytes: v.optional(
+        v.pipe(v.number(), v.safeInteger(), v.minValue(MIN_LEDGER_BYTES)),
+        DEFAULT_LEDGER_BYTES,
+      ),
+    }),
+  ),
   logger: v.optional(
     v.custom<Logger>((value) => typeof value === 'object' && value !== null),
     silentLogger,
@@ -203,6 +232,7 @@ export function checkOptions(options: MeshNodeOptions): NodeConfig {
     listen: output.listen,
     advertise: output.advertise,
     recoverRaft: output.recoverRaft,
+    ledger: output.ledger,
   }
 }
 

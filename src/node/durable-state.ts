@@ -9,6 +9,7 @@ import {
 } from '../journal/journal.js'
 import { MemoryJournal } from '../journal/memory-journal.js'
 import { openJournal } from '../journal/open-journal.js'
+import { Ledger } from '../ledger/ledger.js'
 import { RaftDisk } from '../strong/raft-disk.js'
 import {
   DiskFullError,
@@ -23,6 +24,7 @@ import { encodeMessage } from '../wire/encode.js'
 import { Committer, type EncodedDelta } from './committer.js'
 import type { NodeConfig } from './config.js'
 import { type Incarnation, incarnationToTuple } from './journal-records.js'
+import { OperationRecorder } from './operation-recorder.js'
 import { Partitions, partitionOfWorld } from './partitions.js'
 import { Replay } from './replay.js'
 import { SNAPSHOT_MIN_BYTES, writeSnapshot } from './snapshotter.js'
@@ -49,6 +51,9 @@ export class DurableState {
   readonly committer: Committer
   /** This server's part in the Raft group, as the journal has it. */
   readonly raftDisk = new RaftDisk()
+  /** Undefined: no ledger is kept. */
+  ledger: Ledger | undefined
+  recorder: OperationRecorder | undefined
   private journal: Journal | undefined
   private current: Incarnation | undefined
   private journalError: SiloMeshError | undefined
@@ -155,6 +160,8 @@ export class DurableState {
       this.committer.failed(new NotRunningError('the node stopped before this write was durable'), true)
     }
     await this.snapshotting
+    // While the directory is this server's: the journal gives it up.
+    await this.ledger?.close()
     await this.openJournal.close()
   }
 
@@ -192,7 +199,22 @@ export class DurableState {
       if (tornBytes > 0) this.logger.warn({ tornBytes, tornFile }, 'an unfinished last write was dropped')
       this.logger.info({ ...opened.recovery }, 'journal replayed')
     }
+    await this.openLedger()
     this.begin(replay)
+  }
+
+  /** Once the directory belongs to this process. */
+  private async openLedger(): Promise<void> {
+    const { environment, logger } = this
+    const { dataDir: directory, ledger: settings } = this.config
+    if (!settings) return
+    try {
+      this.ledger = await Ledger.open({ ...settings, environment, directory, logger })
+    } catch (error) {
+      await this.openJournal.close()
+      throw error
+    }
+    this.recorder = new OperationRecorder(this.ledger, environment.clock)
   }
 
   private begin(replay: Replay): void {

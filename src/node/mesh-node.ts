@@ -2,6 +2,8 @@ import { CellKind } from '../crdt/cell.js'
 import type { Partition } from '../crdt/partition.js'
 import type { Environment } from '../environment/environment.js'
 import { createRealEnvironment } from '../environment/real-environment.js'
+import type { LedgerEntry } from '../ledger/entry.js'
+import { checkQuery, type LedgerOptions } from '../ledger/query.js'
 import type { Anchors } from '../registry/anchors.js'
 import type { OwnedTransfer } from '../registry/transfer-ownership.js'
 import type { Transfers } from '../registry/transfers.js'
@@ -10,7 +12,7 @@ import type { Lock, LockOptions } from '../strong/locks.js'
 import { checkServerId, checkStorageId, checkWorldId } from '../sync/checks.js'
 import type { ConsistencyLevel } from '../sync/consistency.js'
 import { CONSISTENCY_LEVELS } from '../sync/consistency.js'
-import { InvalidArgumentError } from '../sync/errors.js'
+import { ConfigError, InvalidArgumentError } from '../sync/errors.js'
 import type { SyncEvent } from '../sync/event.js'
 import type { ServerIdentity } from '../sync/identity.js'
 import type { AuditEntry } from './audit.js'
@@ -120,6 +122,7 @@ export class MeshNode implements AsyncDisposable {
         this.core.settlements.of(partition),
         this.core.operations(partition),
         this.config.durability === 'sync',
+        this.core.durables.recorder,
       )
       this.storages.set(key, storage)
     }
@@ -239,6 +242,20 @@ export class MeshNode implements AsyncDisposable {
   auditMesh(options: MeshAuditOptions = {}): Promise<MeshAudit> {
     requireKnownOptions(options, ['timeoutMs', 'signal', 'onProgress'])
     return this.core.auditor.auditMesh(options)
+  }
+
+  /**
+   * What was done on this server (deposits, withdrawals, batches, moves of transfers, settlements, refusals): who,
+   * what, when and how it ended, oldest first; the newest `limit` only, when given. With `follow` it goes on with
+   * what comes, until `signal` or the end of the loop. A line is written when its operation is durable; what could
+   * not be written down, or was lost in a crash, shows as a gap.
+   * @throws ConfigError when this node keeps no ledger (option `ledger`); InvalidArgumentError. The iteration: DiskError
+   */
+  ledger(options: LedgerOptions = {}): AsyncIterableIterator<LedgerEntry> {
+    requireKnownOptions(options, ['item', 'storage', 'by', 'sinceMs', 'limit', 'follow', 'signal'])
+    const { ledger } = this.core.durables
+    if (!ledger) throw new ConfigError('this node keeps no ledger: start it with the option ledger')
+    return ledger.entries(checkQuery(options))
   }
 
   /** Sets a small shared value (last writer wins); undefined removes it. @throws InvalidArgumentError */

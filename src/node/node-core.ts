@@ -32,7 +32,7 @@ import { loadServerKey, readSecretFile } from './server-key.js'
 import { Settlements } from './settlements.js'
 import { SharedState } from './shared-state.js'
 import { describeMembers, describeNode, type MemberStatus, type NodeStatus } from './status.js'
-import type { StorageHost } from './storage.js'
+import type { StorageHost } from './storage-host.js'
 import { checkGroupEntry, createStrongRoom, groupEntry } from './strong-room.js'
 import type { TransferRunner } from './transfer-runner.js'
 import { withdrawalId } from './withdrawals.js'
@@ -69,7 +69,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
   private constructor(
     private readonly config: NodeConfig,
     readonly environment: Environment,
-    private readonly durables: DurableState,
+    readonly durables: DurableState,
     keyPair: KeyPair,
     secret: Uint8Array,
   ) {
@@ -156,6 +156,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
       environment,
       resolver: config.resolver,
       emitter: this.emitter,
+      recorder: durables.recorder,
       groupOf: (partition) => durables.groupOf(partition),
       send: (server, message) => this.gossip.replicator.peers.get(server)?.link.sendControl(message),
       canWrite: () => this.canWrite(),

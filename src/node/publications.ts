@@ -14,7 +14,7 @@ import {
   MAX_EVENT_PAYLOAD_BYTES,
 } from './event-log.js'
 import { Receipt } from './receipt.js'
-import type { StorageHost } from './storage.js'
+import type { StorageHost } from './storage-host.js'
 
 export interface PublishOptions {
   readonly type: SyncEventType

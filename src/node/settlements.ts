@@ -6,6 +6,8 @@ import { MessageType } from '../wire/message-type.js'
 import type { WireTuple } from '../wire/wire-value.js'
 import { borrowHeader } from './borrow-messages.js'
 import type { NodeEmitter } from './node-events.js'
+import type { OperationRecorder } from './operation-recorder.js'
+import { worldOfPartition } from './partitions.js'
 import { describeCase, type WithdrawalCase } from './withdrawal.js'
 import { Withdrawals } from './withdrawals.js'
 import type { WriteGroup } from './write-group.js'
@@ -15,6 +17,8 @@ export interface SettlementsOptions {
   readonly environment: Environment
   readonly resolver: ConflictResolver
   readonly emitter: NodeEmitter
+  /** Undefined: no ledger is kept. */
+  readonly recorder: OperationRecorder | undefined
   readonly groupOf: (partition: Partition) => WriteGroup
   /** Sends to a server, if it is linked. */
   readonly send: (server: string, message: Uint8Array) => void
@@ -87,7 +91,8 @@ export class Settlements {
   }
 
   private create(partition: Partition): Withdrawals {
-    const { emitter, environment, groupOf, resolver, send } = this.options
+    const { emitter, environment, groupOf, recorder, resolver, send } = this.options
+    const world = worldOfPartition(partition.name)
     return new Withdrawals({
       partition,
       environment,
@@ -95,8 +100,14 @@ export class Settlements {
       groupOf,
       send: (replica, message) => send(serverOfReplica(replica), message),
       onCompensated: (withdrawal) => emitter.emit('compensated', describeCase(withdrawal)),
-      onParked: (withdrawal) => emitter.emit('conflict', describeCase(withdrawal)),
-      onSettled: (withdrawal) => emitter.emit('settled', describeCase(withdrawal)),
+      onParked: (withdrawal) => {
+        recorder?.settled(describeCase(withdrawal), world)
+        emitter.emit('conflict', describeCase(withdrawal))
+      },
+      onSettled: (withdrawal) => {
+        recorder?.settled(describeCase(withdrawal), world)
+        emitter.emit('settled', describeCase(withdrawal))
+      },
     })
   }
 }

@@ -2,7 +2,6 @@ import { CellKind } from '../crdt/cell.js'
 import type { Namespace } from '../crdt/cell-table.js'
 import type { OwnWrite } from '../crdt/own-writes.js'
 import type { Partition } from '../crdt/partition.js'
-import type { Environment } from '../environment/environment.js'
 import { checkAmount } from '../sync/checks.js'
 import {
   ConflictError,
@@ -15,43 +14,25 @@ import { type BatchWrite, batchContent, prepareBatch } from './batch.js'
 import { ChangeStream } from './change-stream.js'
 import { checkReadOptions, type ReadOptions } from './fresh-reads.js'
 import type { OperationLog } from './operation-log.js'
-import { Receipt, type ReceiptHost } from './receipt.js'
-import { checkWithdrawOptions, requireOptions, type WithdrawOptions } from './withdraw-options.js'
+import {
+  type ByOption,
+  type Operation,
+  type OperationRecorder,
+  operationsOf,
+  type Who,
+} from './operation-recorder.js'
+import { Receipt } from './receipt.js'
+import type { ItemQuantity, QuantityChange, StorageHost } from './storage-host.js'
+import {
+  type CheckedWithdrawOptions,
+  checkWithdrawOptions,
+  type DepositOptions,
+  requireOptions,
+  type WithdrawOptions,
+} from './withdraw-options.js'
 import { Withdrawal } from './withdrawal.js'
-import type { Withdrawals } from './withdrawals.js'
+import type { MadeWithdrawal, Withdrawals } from './withdrawals.js'
 import { WriteGroup } from './write-group.js'
-
-/** The visible quantity of an item after something has changed it, here or elsewhere. */
-export interface QuantityChange {
-  readonly storage: string
-  /** Canonical item key. */
-  readonly item: string
-  readonly quantity: bigint
-}
-
-export interface ItemQuantity {
-  readonly item: string
-  readonly quantity: bigint
-}
-
-/** What a storage asks of its node. */
-export interface StorageHost extends ReceiptHost {
-  readonly environment: Pick<Environment, 'clock'>
-  /** @throws NotRunningError, DiskFullError, JournalFailedError when no write can be taken. */
-  requireWritable(): void
-  groupOf(partition: Partition): WriteGroup
-  /** Calls `take` when the state of the partition is as fresh as asked. */
-  read<Value>(partition: Partition, options: ReadOptions, take: () => Value): Promise<Value>
-  /** A new id, later than all before. */
-  withdrawalId(): string
-  /** An entry of any storage has been written here. */
-  changedHere(partition: Partition, entry: number): void
-}
-
-export interface DepositOptions {
-  /** Names the operation: a retry with the same id takes effect once, also after a restart of this server. */
-  readonly operationId?: string
-}
 
 /** A named collection of items, shared by all servers that host its partition. */
 export class Storage {
@@ -71,6 +52,8 @@ export class Storage {
     private readonly operations: OperationLog,
     /** Durability 'sync': calls that are awaited resolve only when the journal holds what they have written. */
     private readonly awaitsDisk: boolean,
+    /** Undefined: no ledger is kept. */
+    private readonly recorder?: OperationRecorder,
   ) {
     this.namespace = partition.table.namespace(CellKind.counter, id)
   }
@@ -83,27 +66,24 @@ export class Storage {
    */
   deposit(item: string | ItemKey, amount: number | bigint, options?: DepositOptions): Receipt {
     const quantity = checkAmount(amount)
-    this.host.requireWritable()
-    if (options) return this.depositOnce(item, quantity, options)
+    if (options) requireOptions(options, ['operationId', 'by'], 'deposit')
+    this.requireWritable('deposit', item, quantity, options)
+    if (options?.operationId !== undefined) return this.depositOnce(item, quantity, options)
     const entry = this.entry(item)
     this.partition.own.deposit(entry, quantity)
-    return this.written(entry, quantity)
+    return this.deposited(entry, quantity, options)
   }
 
   private depositOnce(item: string | ItemKey, quantity: number | bigint, options: DepositOptions): Receipt {
-    requireOptions(options, ['operationId'], 'deposit')
-    const { operationId } = options
+    const operationId = options.operationId!
     const key = this.key(item)
     const content = `deposit ${quantity} ${key}`
-    const known = operationId !== undefined && this.operations.find(this.id, operationId, content)
+    const known = this.operations.find(this.id, operationId, content)
     if (known) return new Receipt(this.host, this.groupOfKnown(known.isPending), quantity)
     const entry = this.entry(key)
-    if (operationId === undefined) this.partition.own.deposit(entry, quantity)
-    else {
-      const record = this.operations.write(this.id, operationId, content, '')
-      this.partition.own.batch([{ entry, deposited: quantity }, record])
-    }
-    return this.written(entry, quantity)
+    const record = this.operations.write(this.id, operationId, content, '')
+    this.partition.own.batch([{ entry, deposited: quantity }, record])
+    return this.deposited(entry, quantity, options)
   }
 
   /**
@@ -111,13 +91,13 @@ export class Storage {
    * happens anywhere. Undefined, and nothing changed, when they do not: then `withdraw` may still succeed.
    * @throws InvalidArgumentError, NotRunningError, DiskFullError, JournalFailedError
    */
-  tryWithdraw(item: string | ItemKey, amount: number | bigint): Withdrawal | undefined {
+  tryWithdraw(item: string | ItemKey, amount: number | bigint, options?: ByOption): Withdrawal | undefined {
     const quantity = checkAmount(amount)
-    this.host.requireWritable()
+    if (options) requireOptions(options, ['by'], 'tryWithdraw')
+    this.requireWritable('withdraw', item, quantity, options)
     const entry = this.namespace.entries.get(this.key(item))
     if (entry === undefined || !this.withdrawals.tryWithdraw(entry, quantity)) return undefined
-    if (this.streams.size > 0) this.changed(entry)
-    return new Withdrawal(this.host, this.host.groupOf(this.partition), quantity, undefined)
+    return this.withdrawn(entry, quantity, this.host.groupOf(this.partition), undefined, options)
   }
 
   /**
@@ -143,8 +123,18 @@ export class Storage {
     const { clock } = this.host.environment
     const { level, timeoutMs, signal, ...checked } = checkWithdrawOptions(options)
     const untilMs = clock.monotonicMs() + timeoutMs
-    const withdrawal = await this.take(item, amount, { ...checked, timeoutMs, signal })
-    if (withdrawal.isSimulated) return withdrawal
+    const quantity = checkAmount(amount)
+    const key = this.key(item)
+    let withdrawal: Withdrawal
+    try {
+      this.host.requireWritable()
+      if (checked.simulate) return this.simulate(key, quantity)
+      withdrawal = await this.take(key, quantity, { ...checked, timeoutMs, signal })
+    } catch (error) {
+      if (!checked.simulate)
+        this.recorder?.refused([this.operation('withdraw', key, quantity)], options, error)
+      throw error
+    }
     if (this.awaitsDisk) await whenDurable(withdrawal)
     if (level === undefined) return withdrawal
     if (level === 'STRONG' && withdrawal.kind === 'provisional')
@@ -159,15 +149,11 @@ export class Storage {
   }
 
   private async take(
-    item: string | ItemKey,
-    amount: number | bigint,
-    options: Omit<ReturnType<typeof checkWithdrawOptions>, 'level'>,
+    key: string,
+    quantity: number | bigint,
+    options: Omit<CheckedWithdrawOptions, 'level'>,
   ): Promise<Withdrawal> {
-    const quantity = checkAmount(amount)
-    const { mode, timeoutMs, signal, simulate, operationId } = options
-    this.host.requireWritable()
-    const key = this.key(item)
-    if (simulate) return this.simulate(key, quantity)
+    const { mode, timeoutMs, signal, operationId } = options
     const content = `withdraw ${quantity} ${key}`
     const known = operationId !== undefined && this.operations.find(this.id, operationId, content)
     if (known) {
@@ -177,15 +163,14 @@ export class Storage {
     const id = this.host.withdrawalId()
     const beside =
       operationId === undefined ? undefined : this.operations.write(this.id, operationId, content, id)
-    if (mode === 'optimistic') return this.withdrawAtOnce(key, quantity, id, beside)
+    if (mode === 'optimistic') return this.withdrawAtOnce(key, quantity, id, beside, options)
     if (operationId !== undefined) this.requireNotUnderWay(operationId)
     const entry = this.knownEntry(key, quantity)
     if (operationId !== undefined) this.underWay.add(operationId)
     try {
       const place = { storage: this.id, item: key }
       const made = await this.withdrawals.withdrawBacked(place, quantity, id, { timeoutMs, signal, beside })
-      if (this.streams.size > 0) this.changed(entry)
-      return new Withdrawal(this.host, made.group, quantity, made)
+      return this.withdrawn(entry, quantity, made.group, made, options)
     } finally {
       if (operationId !== undefined) this.underWay.delete(operationId)
     }
@@ -195,10 +180,16 @@ export class Storage {
    * The synchronous form of an optimistic `withdraw`: backed if the rights are here, else provisional, at once.
    * @throws what `withdraw` rejects with
    */
-  withdrawNow(item: string | ItemKey, amount: number | bigint): Withdrawal {
-    const taken = this.tryWithdraw(item, amount)
+  withdrawNow(item: string | ItemKey, amount: number | bigint, options?: ByOption): Withdrawal {
+    const taken = this.tryWithdraw(item, amount, options)
     if (taken) return taken
-    return this.withdrawAtOnce(this.key(item), amount, this.host.withdrawalId(), undefined)
+    const key = this.key(item)
+    try {
+      return this.withdrawAtOnce(key, amount, this.host.withdrawalId(), undefined, options)
+    } catch (error) {
+      this.recorder?.refused([this.operation('withdraw', key, amount)], options, error)
+      throw error
+    }
   }
 
   /**
@@ -209,8 +200,17 @@ export class Storage {
    * DiskFullError, JournalFailedError
    */
   batch(writes: readonly BatchWrite[], options: DepositOptions = {}): Receipt {
-    requireOptions(options, ['operationId'], 'batch')
-    this.host.requireWritable()
+    requireOptions(options, ['operationId', 'by'], 'batch')
+    try {
+      this.host.requireWritable()
+      return this.writeTogether(writes, options)
+    } catch (error) {
+      this.recorder?.refused(operationsOf(this.id, this.world, writes), options, error)
+      throw error
+    }
+  }
+
+  private writeTogether(writes: readonly BatchWrite[], options: DepositOptions): Receipt {
     const { operationId } = options
     const content = operationId === undefined ? '' : batchContent(this.id, writes)
     const known = operationId !== undefined && this.operations.find(this.id, operationId, content)
@@ -219,7 +219,9 @@ export class Storage {
     const record = operationId === undefined ? [] : [this.operations.write(this.id, operationId, content, '')]
     this.partition.own.batch([...prepared, ...record])
     for (const { entry } of prepared) this.host.changedHere(this.partition, entry)
-    return new Receipt(this.host, this.host.groupOf(this.partition), 0)
+    const group = this.host.groupOf(this.partition)
+    this.recorder?.madeTogether(operationsOf(this.id, this.world, writes), options, group)
+    return new Receipt(this.host, group, 0)
   }
 
   private withdrawAtOnce(
@@ -227,11 +229,23 @@ export class Storage {
     quantity: number | bigint,
     id: string,
     beside: OwnWrite | undefined,
+    who: Who | undefined,
   ): Withdrawal {
     const entry = this.knownEntry(key, quantity)
     const made = this.withdrawals.withdrawOptimistic({ storage: this.id, item: key }, quantity, id, beside)
+    return this.withdrawn(entry, quantity, made.group, made, who)
+  }
+
+  private withdrawn(
+    entry: number,
+    quantity: number | bigint,
+    group: WriteGroup,
+    made: MadeWithdrawal | undefined,
+    who: Who | undefined,
+  ): Withdrawal {
     if (this.streams.size > 0) this.changed(entry)
-    return new Withdrawal(this.host, made.group, quantity, made)
+    if (this.recorder) this.recorder.made(this.operationOn('withdraw', entry, quantity), who, group, made)
+    return new Withdrawal(this.host, group, quantity, made)
   }
 
   private knownEntry(key: string, quantity: number | bigint): number {
@@ -321,9 +335,34 @@ export class Storage {
     for (const stream of [...this.streams]) stream.end()
   }
 
-  private written(entry: number, quantity: number | bigint): Receipt {
+  private deposited(entry: number, quantity: number | bigint, who: Who | undefined): Receipt {
     if (this.streams.size > 0) this.changed(entry)
-    return new Receipt(this.host, this.host.groupOf(this.partition), quantity)
+    const group = this.host.groupOf(this.partition)
+    if (this.recorder) this.recorder.made(this.operationOn('deposit', entry, quantity), who, group)
+    return new Receipt(this.host, group, quantity)
+  }
+
+  /** As the host requires it; what is refused is written down. */
+  private requireWritable(
+    type: Operation['type'],
+    item: string | ItemKey,
+    amount: number | bigint,
+    who: Who | undefined,
+  ): void {
+    try {
+      this.host.requireWritable()
+    } catch (error) {
+      this.recorder?.refused([this.operation(type, this.key(item), amount)], who, error)
+      throw error
+    }
+  }
+
+  private operationOn(type: Operation['type'], entry: number, amount: number | bigint): Operation {
+    return this.operation(type, this.partition.table.keyOf(entry), amount)
+  }
+
+  private operation(type: Operation['type'], item: string, amount: number | bigint): Operation {
+    return { type, storage: this.id, world: this.world, item, amount }
   }
 
   private visible(entry: number): bigint {

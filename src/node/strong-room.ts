@@ -73,8 +73,9 @@ export function createStrongRoom(options: StrongRoomOptions): StrongRoom {
     run: config.runTransfers,
     withdrawals: options.withdrawals,
     canWrite: options.canWrite,
-    moved: (from, to) => {
-      durables.groupOf(shared)
+    moved: (move, from, to) => {
+      const group = durables.groupOf(shared)
+      durables.recorder?.moved(move, group)
       options.changed(from)
       options.changed(to)
     },

@@ -1,7 +1,7 @@
 import type { Partition } from '../crdt/partition.js'
 import type { Environment, Timer } from '../environment/environment.js'
 import { Mover, type RunProgress } from '../mover/mover.js'
-import type { Route } from '../mover/transfer-run.js'
+import type { Move, Route } from '../mover/transfer-run.js'
 import { matchesItem } from '../registry/item-patterns.js'
 import { lastSegment } from '../registry/keys.js'
 import type { Registry } from '../registry/registry.js'
@@ -42,7 +42,7 @@ export interface TransferRunnerOptions {
   /** Whether own writes are taken. */
   readonly canWrite: () => boolean
   /** Own writes were made to these entries: they are to be flushed, and told to whoever follows them. */
-  readonly moved: (from: number, to: number) => void
+  readonly moved: (move: Move, from: number, to: number) => void
 }
 
 interface Owned {
@@ -76,7 +76,7 @@ export class TransferRunner {
       wanted: (entry, amount) => withdrawals.wanted(entry, amount),
       moved: (move, from, to) => {
         this.moved += BigInt(move.amount)
-        options.moved(from, to)
+        options.moved(move, from, to)
       },
     })
     registry.ownership.on('acquired', ({ transfer }) => this.take(transfer))

@@ -22,6 +22,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   gossip: ['crdt', 'sync', 'wire'],
   link: ['environment', 'sync', 'wire'],
   journal: ['environment', 'sync'],
+  ledger: ['environment', 'sync', 'wire'],
   strong: ['environment', 'raft', 'sync', 'wire'],
   registry: ['environment', 'raft', 'strong', 'sync', 'wire'],
   backends: ['environment', 'registry', 'sync', 'wire'],
@@ -32,6 +33,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
     'environment',
     'gossip',
     'journal',
+    'ledger',
     'link',
     'mover',
     'raft',
@@ -53,7 +55,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
     'sync',
     'wire',
   ],
-  cli: ['crdt', 'environment', 'link', 'node', 'registry', 'simulation', 'strong', 'sync', 'wire'],
+  cli: ['crdt', 'environment', 'ledger', 'link', 'node', 'registry', 'simulation', 'strong', 'sync', 'wire'],
 }
 
 /** A file's own needs beyond its folder's, each with its reason. */
@@ -67,7 +69,7 @@ const BUILT_INS: Readonly<
   Record<string, { readonly where: RegExp; readonly names: RegExp; readonly why: string }>
 > = {
   'node:events': { where: /^node\//, names: /^EventEmitter$/, why: 'calls listeners, nothing else' },
-  'node:zlib': { where: /^journal\//, names: /^crc32$/, why: 'a function of its argument' },
+  'node:zlib': { where: /^(journal|ledger)\//, names: /^crc32$/, why: 'a function of its argument' },
   'node:buffer': { where: /^wire\//, names: /^(isUtf8|Buffer)$/, why: 'functions of their arguments' },
   'node:path': { where: /^cli\//, names: /./, why: 'functions of their arguments' },
   'node:url': {

@@ -7,6 +7,7 @@ import { parseHostAndPort } from '../address.js'
 import {
   CONFIG_KEYS,
   CONFIG_NAME,
+  DEFAULT_LEDGER,
   type FileConfig,
   loadConfig,
   nodeOptions,
@@ -60,6 +61,7 @@ async function init(context: CommandContext, options: InitOptions): Promise<void
     listen: parseHostAndPort(options.listen),
     ...(options.advertise !== undefined && { advertise: options.advertise }),
     ...(options.world && { worlds: options.world }),
+    ledger: DEFAULT_LEDGER,
   }
   nodeOptions(path, dataDir, config)
   if ((await loadConfig(disk, dataDir)) !== undefined) {

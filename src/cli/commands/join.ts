@@ -5,7 +5,14 @@ import type { MeshNode } from '../../node/mesh-node.js'
 import { readSecretFile } from '../../node/server-key.js'
 import { ConfigError, UsageError } from '../../sync/errors.js'
 import { parseHostAndPort } from '../address.js'
-import { CONFIG_NAME, type FileConfig, loadConfig, nodeOptions, saveConfig } from '../config-file.js'
+import {
+  CONFIG_NAME,
+  DEFAULT_LEDGER,
+  type FileConfig,
+  loadConfig,
+  nodeOptions,
+  saveConfig,
+} from '../config-file.js'
 import type { CommandContext } from '../context.js'
 import { findDataDir, homeOf, requireConfig } from '../data-directory.js'
 import { runInForeground } from '../foreground.js'
@@ -152,6 +159,7 @@ async function enter(context: CommandContext, invitation: Invitation, options: J
     ...(options.advertise !== undefined && { advertise: options.advertise }),
     peers: [...invitation.addresses],
     ...(options.world && { worlds: options.world }),
+    ledger: DEFAULT_LEDGER,
   }
   nodeOptions(`${dataDir}/${CONFIG_NAME}`, dataDir, config)
   await disk.makeDirectory(dataDir)

@@ -25,6 +25,7 @@ interface ChangeOptions extends WorldOptions {
   readonly timeoutMs: number
   /** Of withdrawals. */
   readonly mode?: 'optimistic' | 'backed'
+  readonly by: string
 }
 
 interface StorageJson {
@@ -89,6 +90,7 @@ function addChange(storage: Command, kind: 'deposit' | 'withdraw', context: Comm
       wholeNumber(1, MAX_TIMEOUT_MS),
       DEFAULT_TIMEOUT_MS,
     )
+    .option('--by <who>', 'who does it, for the ledger', 'operator')
   if (kind === 'withdraw') {
     command.addOption(
       new Option(
@@ -164,7 +166,7 @@ async function change(
   context: CommandContext,
   kind: 'deposit' | 'withdraw',
   { id, item, amount }: { id: string; item: string; amount: string },
-  { level, timeoutMs, world, mode, ...options }: ChangeOptions,
+  { level, timeoutMs, world, mode, by, ...options }: ChangeOptions,
 ): Promise<void> {
   if (!/^\d+$/.test(amount)) throw new UsageError(`amount ${JSON.stringify(amount)}: a whole number expected`)
   const params = {
@@ -173,6 +175,7 @@ async function change(
     amount,
     level,
     timeout_ms: timeoutMs,
+    by,
     ...(world !== undefined && { world }),
     ...(mode !== undefined && { mode }),
   }
