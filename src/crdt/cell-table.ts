@@ -1,10 +1,11 @@
 import type { ReplicaId } from '../sync/identity.js'
 import { type Cell, CellKind, type CounterValue, type ObjectValue } from './cell.js'
-import { addQuantities, Float64Column, Int32Column, QuantityColumn, subtractQuantities } from './column.js'
+import { addQuantities, Float64Column, Int32Column, Quantities, subtractQuantities } from './column.js'
 import { EntryIndex, type EntryRows } from './entry-index.js'
 import { hashCounter, hashObject, hashString } from './hash.js'
 import { MAX_GRANTS } from './limits.js'
 import { addGrants, counterContribution, grantedTo, type Quantity } from './rights.js'
+import { RowBlock } from './row-block.js'
 import { TextColumn } from './text-column.js'
 
 /** The entries of one kind under one name: the items of a storage, the registers, the members. */
@@ -44,23 +45,29 @@ export class CellTable implements EntryRows {
   private lastNamespace: Namespace | undefined
 
   private readonly namespaceList: Namespace[] = []
-  private readonly entryNamespace = new Int32Column()
-  private readonly entryKey = new TextColumn()
-  private readonly entryHash = new Int32Column()
-  readonly entryPosition = new Int32Column()
-  private readonly entryHead = new Int32Column()
-  private readonly entryTotal = new QuantityColumn()
-  private readonly entryElsewhere = new QuantityColumn()
+  /** What a write asks of an entry: two entries a cache line. */
+  private readonly entries = new RowBlock(32)
+  private readonly entryKey = new TextColumn(this.entries.float64(0))
+  private readonly entryTotal = new Quantities(this.entries.float64(8))
+  private readonly entryHash = this.entries.int32(16)
+  private readonly entryHead = this.entries.int32(20)
+  private readonly entryNamespace = this.entries.int32(24)
   /** Slot in the open generation of own writes, or -1. Owned by `OwnWrites`. */
-  readonly openSlot = new Int32Column()
+  readonly openSlot = this.entries.int32(28)
+  readonly entryPosition = new Int32Column()
+  private readonly elsewhereColumn = new Float64Column()
+  private readonly entryElsewhere = new Quantities(this.elsewhereColumn)
 
-  private readonly cellNumber = new Float64Column()
-  private readonly cellReplica = new Int32Column()
+  /** What a flush asks of a cell. */
+  private readonly cells = new RowBlock(24)
+  private readonly cellNumber = this.cells.float64(0)
+  private readonly deposited = new Quantities(this.cells.float64(8))
   /** Cell row → entry; negative in rows that are free. */
-  readonly cellEntry = new Int32Column()
-  private readonly cellNext = new Int32Column()
-  private readonly deposited = new QuantityColumn()
-  private readonly withdrawn = new QuantityColumn()
+  readonly cellEntry = this.cells.int32(16)
+  private readonly cellNext = this.cells.int32(20)
+  private readonly cellReplica = new Int32Column()
+  private readonly withdrawnColumn = new Float64Column()
+  private readonly withdrawn = new Quantities(this.withdrawnColumn)
   /** Only counters that have been compensated or have granted rights have a row here. */
   private readonly settled = new Map<number, Pick<CounterValue, 'compensated' | 'granted'>>()
   private readonly objects = new Map<number, ObjectValue>()
@@ -107,14 +114,12 @@ export class CellTable implements EntryRows {
   }
 
   private pushEntry(): number {
-    this.entryKey.push('')
-    this.entryNamespace.push(NONE)
-    this.entryHead.push(NONE)
+    const entry = this.entries.push()
+    this.entryHead.set(entry, NONE)
+    this.openSlot.set(entry, NONE)
     this.entryPosition.push(NONE)
-    this.entryTotal.push(0)
-    this.entryElsewhere.push(0)
-    this.openSlot.push(NONE)
-    return this.entryHash.push(0)
+    this.elsewhereColumn.push(0)
+    return entry
   }
 
   namespaceOf(entry: number): Namespace {
@@ -163,7 +168,7 @@ export class CellTable implements EntryRows {
   private addDurableRights(sign: 1 | -1): void {
     const { self, selfReplica } = this
     if (selfReplica === undefined) return
-    for (let cell = 0; cell < this.cellEntry.length; cell++) {
+    for (let cell = 0; cell < this.cells.length; cell++) {
       const entry = this.cellEntry.get(cell)
       const isOwn = this.cellReplica.get(cell) === self
       if (entry === NONE || !(isOwn || this.settled.has(cell))) continue
@@ -247,13 +252,9 @@ export class CellTable implements EntryRows {
   }
 
   private pushCell(): number {
-    const cell = this.cellNumber.push(0)
     this.cellReplica.push(NONE)
-    this.cellEntry.push(NONE)
-    this.cellNext.push(NONE)
-    this.deposited.push(0)
-    this.withdrawn.push(0)
-    return cell
+    this.withdrawnColumn.push(0)
+    return this.cells.push()
   }
 
   /** Unlinks an object cell that has expired, and its entry with the last one; the rows are used again. */
@@ -385,11 +386,11 @@ export class CellTable implements EntryRows {
   }
 
   get entryCount(): number {
-    return this.entryKey.length - this.freeEntries.length
+    return this.entries.length - this.freeEntries.length
   }
 
   get cellCount(): number {
-    return this.cellNumber.length - this.freeCells.length
+    return this.cells.length - this.freeCells.length
   }
 
   /** Object cells only, for expiry. */

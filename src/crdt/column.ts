@@ -3,11 +3,23 @@ const CHUNK_BITS = 14
 const CHUNK_ROWS = 1 << CHUNK_BITS
 const CHUNK_MASK = CHUNK_ROWS - 1
 
+/** Float64 numbers indexed by row, wherever they lie. */
+export interface Float64Rows {
+  get(row: number): number
+  set(row: number, value: number): void
+}
+
+/** Signed 32-bit integers indexed by row. */
+export interface Int32Rows {
+  get(row: number): number
+  set(row: number, value: number): void
+}
+
 /**
  * A growable column of float64 numbers, indexed by row. Rows must be pushed before they are set. A chunk in
  * which all is 0 takes no memory: many counters are never withdrawn from.
  */
-export class Float64Column {
+export class Float64Column implements Float64Rows {
   private readonly chunks: (Float64Array | undefined)[] = []
   length = 0
 
@@ -37,7 +49,7 @@ export class Float64Column {
 }
 
 /** A growable column of signed 32-bit integers, indexed by row. */
-export class Int32Column {
+export class Int32Column implements Int32Rows {
   private readonly chunks: Int32Array[] = []
   length = 0
 
@@ -58,31 +70,18 @@ export class Int32Column {
 }
 
 /**
- * A growable column of exact integers of any size: a float64 while the value is a safe integer, a bigint
- * kept aside once it is not. The column holds NaN where the bigint is the truth.
+ * Exact integers of any size, indexed by row: a float64 while the value is a safe integer, a bigint kept aside
+ * once it is not. The row holds NaN where the bigint is the truth.
  */
-export class QuantityColumn {
-  private readonly small = new Float64Column()
+export class Quantities {
   private readonly large = new Map<number, bigint>()
 
-  get length(): number {
-    return this.small.length
-  }
-
-  push(value: number | bigint): number {
-    const row = this.small.push(0)
-    this.set(row, value)
-    return row
-  }
+  constructor(private readonly small: Float64Rows) {}
 
   /** A number when it is a safe integer, else a bigint. */
   get(row: number): number | bigint {
     const value = this.small.get(row)
     return Number.isNaN(value) ? this.large.get(row)! : value
-  }
-
-  getBigInt(row: number): bigint {
-    return BigInt(this.get(row))
   }
 
   set(row: number, value: number | bigint): void {

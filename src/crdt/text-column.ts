@@ -1,4 +1,4 @@
-import { Float64Column } from './column.js'
+import type { Float64Rows } from './column.js'
 
 /** Texts begin at multiples of this, and have room in multiples of it. */
 const UNIT_BYTES = 8
@@ -17,24 +17,16 @@ const MAX_TEXT_BYTES = 2 ** (LENGTH_BITS - 1) - 1
 const MAX_UNITS = 2 ** 30
 
 /**
- * A growable column of short strings, indexed by row: their characters lie in large buffers, where the garbage
+ * Short strings, indexed by row: their characters lie in large buffers, where the garbage
  * collector neither walks nor moves them. As strings, a million keys made it stand still for 20 ms and more.
  * A row that gets another text keeps its place as long as it fits, so rows can be used again for ever.
  */
 export class TextColumn {
   private readonly chunks: Buffer[] = []
   private usedUnits = 0
-  private readonly places = new Float64Column()
 
-  get length(): number {
-    return this.places.length
-  }
-
-  push(value: string): number {
-    const row = this.places.push(0)
-    this.set(row, value)
-    return row
-  }
+  /** `places` is a number per row for this column alone, 0 to begin with: then the text is empty. */
+  constructor(private readonly places: Float64Rows) {}
 
   get(row: number): string {
     const place = this.places.get(row)
