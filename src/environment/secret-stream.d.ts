@@ -1,13 +1,24 @@
 /** The part of @hyperswarm/secret-stream (which has no types) that we use. Its streams are streamx's. */
 declare module '@hyperswarm/secret-stream' {
-  import type { Duplex } from 'node:stream'
+  /** What it asks of the stream below. */
+  interface RawStream {
+    on(event: 'data', listener: (bytes: Buffer) => void): unknown
+    on(event: 'end' | 'drain' | 'close', listener: () => void): unknown
+    on(event: 'error', listener: (error: Error) => void): unknown
+    /** False: it waits for `drain`. */
+    write(bytes: Buffer): boolean
+    end(): void
+    pause(): void
+    resume(): void
+    destroy(error?: Error | null): void
+  }
 
   interface SecretStreamOptions {
     readonly keyPair?: { readonly publicKey: Uint8Array; readonly secretKey: Uint8Array }
   }
 
   export default class NoiseSecretStream {
-    constructor(isInitiator: boolean, rawStream: Duplex, options?: SecretStreamOptions)
+    constructor(isInitiator: boolean, rawStream: RawStream, options?: SecretStreamOptions)
     /** Ed25519; from 32 bytes of seed, or random ones. */
     static keyPair(seed?: Uint8Array): { publicKey: Uint8Array; secretKey: Uint8Array }
     readonly isInitiator: boolean
