@@ -25,8 +25,9 @@ export interface BorrowAnswer extends ItemPlace {
 }
 
 /**
- * What the driver does for the settlement core. Each effect is carried out once the own writes made before it
- * are durable (invariant J1): a grant is journalled before it is answered, a compensation before it is told.
+ * What the driver does for the settlement core. Effects that others rely on are carried out once the own writes
+ * made before them are durable (invariant J1): a grant is journalled before it is answered, a compensation before
+ * it is told.
  */
 export type Effect =
   | { readonly type: 'borrow'; readonly to: ReplicaId; readonly asks: readonly BorrowAsk[] }

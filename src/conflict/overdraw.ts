@@ -1,20 +1,24 @@
-import { addQuantities } from '../crdt/column.js'
+import { addQuantities, subtractQuantities } from '../crdt/column.js'
 import type { ProvisionalWithdrawal } from '../crdt/provisional.js'
 import type { Quantity } from '../crdt/rights.js'
 import type { ReplicaId } from '../sync/identity.js'
 import { type ConflictContext, type ConflictResolver, lowerIdResolver } from './resolver.js'
+import type { Standing } from './standing.js'
 
 /**
- * How much more was withdrawn than there was: 0 unless the quantity is negative and every negative rights(j) is
- * explained by j's own undecided withdrawals. Otherwise the deposit or grant behind j's spending is still on
- * its way here, and nobody may be compensated for that (invariant W4).
+ * How much more was withdrawn than can be had: 0 unless the quantity, less the rights that nobody can give any
+ * more, is negative and every negative rights(j) is explained by j's own undecided withdrawals. Otherwise the
+ * deposit or grant behind j's spending is still on its way here, and nobody may be compensated for that
+ * (invariant W4).
  */
 export function visibleOverdraw(
   total: Quantity,
   rights: ReadonlyMap<ReplicaId, Quantity>,
   undecided: readonly ProvisionalWithdrawal[],
+  standing: Pick<Standing, 'isSuperseded'>,
 ): Quantity {
-  if (total >= 0) return 0
+  const left = attainable(total, rights, standing)
+  if (left >= 0) return 0
   for (const [replica, held] of rights) {
     if (held >= 0) continue
     let explained: Quantity = 0
@@ -23,7 +27,20 @@ export function visibleOverdraw(
     }
     if (addQuantities(held, explained) < 0) return 0
   }
-  return -total
+  return -left
+}
+
+/** The quantity less the rights that nobody can give any more. */
+export function attainable(
+  total: Quantity,
+  rights: ReadonlyMap<ReplicaId, Quantity>,
+  standing: Pick<Standing, 'isSuperseded'>,
+): Quantity {
+  let left = total
+  for (const [replica, held] of rights) {
+    if (held > 0 && standing.isSuperseded(replica)) left = subtractQuantities(left, held)
+  }
+  return left
 }
 
 /**

@@ -1,4 +1,4 @@
-import { CellKind, type ObjectValue } from '../crdt/cell.js'
+import { CellKind } from '../crdt/cell.js'
 import type { OwnWrite } from '../crdt/own-writes.js'
 import type { Partition } from '../crdt/partition.js'
 import {
@@ -6,11 +6,11 @@ import {
   isUnfinished,
   PROVISIONAL_KEPT_MS,
   type ProvisionalWithdrawal,
-  provisionalFromValue,
   provisionalToValue,
+  readProvisional,
 } from '../crdt/provisional.js'
 import { FrameError } from '../sync/errors.js'
-import type { ReplicaId } from '../sync/identity.js'
+import { type ReplicaId, serverOfReplica } from '../sync/identity.js'
 
 interface Known {
   withdrawal: ProvisionalWithdrawal
@@ -19,7 +19,7 @@ interface Known {
 
 /**
  * The provisional withdrawals of a partition by item, read from their cells: all servers' undecided ones, and of
- * the own ones also those that the application has not acknowledged yet.
+ * those that this server made, in whichever incarnation, also those that the application has not acknowledged yet.
  */
 export class ProvisionalIndex {
   private readonly byItem = new Map<number, Map<string, ProvisionalWithdrawal>>()
@@ -46,12 +46,11 @@ export class ProvisionalIndex {
     return this.own.get(id)?.withdrawal
   }
 
-  /** As the cell says, whoever made it; undefined when there is none of that id. @throws FrameError */
+  /** As its cells say, whoever made it; undefined when there is none of that id. @throws FrameError */
   lookup(storage: string, id: string): ProvisionalWithdrawal | undefined {
     const { table } = this.partition
     const entry = table.findNamespace(CellKind.provisional, storage)?.entries.get(id)
-    const found = entry === undefined ? undefined : this.valueOf(entry)
-    return found && provisionalFromValue(found.value, { id, replica: found.replica, storage })
+    return entry === undefined ? undefined : readProvisional(this.partition, entry)?.withdrawal
   }
 
   itemEntry({ storage, item }: { storage: string; item: string }): number {
@@ -63,21 +62,18 @@ export class ProvisionalIndex {
     return this.byItem.keys()
   }
 
-  /** Reads a provisional entry again after a merge. Returns the item's entry, or -1 when it makes no sense here. */
-  read(entry: number): number {
-    const { table } = this.partition
-    const found = this.valueOf(entry)
-    if (found === undefined) return -1
-    const { replica, value } = found
-    const place = { id: table.keyOf(entry), storage: table.namespaceOf(entry).name, replica }
+  /** Reads a provisional entry again after a change; undefined when it makes no sense here. */
+  read(entry: number): { item: number; withdrawal: ProvisionalWithdrawal } | undefined {
     try {
-      const withdrawal = provisionalFromValue(value, place)
+      const found = readProvisional(this.partition, entry)
+      if (!found) return undefined
+      const { withdrawal, expiresAtMs } = found
       const item = this.itemEntry(withdrawal)
-      this.keep(item, withdrawal, value[0])
-      return item
+      this.keep(item, withdrawal, expiresAtMs)
+      return { item, withdrawal }
     } catch (error) {
       // A cell of a later version: it explains nothing here, so nobody is compensated on its account.
-      if (error instanceof FrameError) return -1
+      if (error instanceof FrameError) return undefined
       throw error
     }
   }
@@ -89,7 +85,7 @@ export class ProvisionalIndex {
     // Never earlier than before: see Partition.removeExpired.
     const expiresAtMs = Math.max(nowMs + PROVISIONAL_KEPT_MS, this.own.get(withdrawal.id)?.expiresAtMs ?? 0)
     this.keep(this.itemEntry(withdrawal), withdrawal, expiresAtMs)
-    return { entry, object: provisionalToValue(withdrawal, expiresAtMs) }
+    return { entry, object: provisionalToValue(withdrawal, expiresAtMs, this.self) }
   }
 
   /** Writes for own withdrawals whose cells would expire although they are not done with. */
@@ -102,18 +98,25 @@ export class ProvisionalIndex {
     return writes
   }
 
-  /** What the cell of an entry holds, own writes under way included, and whose it is. */
-  private valueOf(entry: number): { value: ObjectValue; replica: ReplicaId } | undefined {
-    const { table, own, ownReplica } = this.partition
-    const [cell] = table.cellsOf(entry)
-    const value = own.pendingObject(entry) ?? (cell === undefined ? undefined : table.objectValue(cell))
-    const replica = cell === undefined ? ownReplica.replica : this.partition.replicaAt(table.replicaOf(cell))
-    return value && { value, replica }
+  /** Made by this server, perhaps in a former incarnation. */
+  isOwn({ replica }: ProvisionalWithdrawal): boolean {
+    return replica === this.self || serverOfReplica(replica) === serverOfReplica(this.self)
+  }
+
+  /** Its newest state is not durable here yet. */
+  isUnderWay({ storage, id }: ProvisionalWithdrawal): boolean {
+    const { table, own } = this.partition
+    const entry = table.findNamespace(CellKind.provisional, storage)?.entries.get(id)
+    return entry !== undefined && own.pendingObject(entry) !== undefined
+  }
+
+  private get self(): ReplicaId {
+    return this.partition.ownReplica.replica
   }
 
   private keep(item: number, withdrawal: ProvisionalWithdrawal, expiresAtMs: number): void {
-    const { id, state, replica } = withdrawal
-    if (replica === this.partition.ownReplica.replica) {
+    const { id, state } = withdrawal
+    if (this.isOwn(withdrawal)) {
       if (isUnfinished(state)) this.own.set(id, { withdrawal, expiresAtMs })
       else this.own.delete(id)
     }

@@ -63,3 +63,16 @@ export function serverPriorityResolver(serverIds: readonly string[]): ConflictRe
 export function manualResolver(order: ConflictResolver = lowerIdResolver): ConflictResolver {
   return { resolve: order.resolve.bind(order), requiresManualResolution: () => true }
 }
+
+/** Whether a loser waits for a person; a resolver that throws, or says neither yes nor no, says no. */
+export function requiresPerson(
+  resolver: ConflictResolver,
+  loser: ProvisionalWithdrawal,
+  rival: ProvisionalWithdrawal | undefined,
+): boolean {
+  try {
+    return resolver.requiresManualResolution(loser, rival) === true
+  } catch {
+    return false
+  }
+}

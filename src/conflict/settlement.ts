@@ -6,11 +6,14 @@ import type { Partition } from '../crdt/partition.js'
 import { isUndecided, type ProvisionalState, type ProvisionalWithdrawal } from '../crdt/provisional.js'
 import { lesser, notNegative, type Quantity } from '../crdt/rights.js'
 import type { ReplicaId } from '../sync/identity.js'
+import { Debts } from './debts.js'
 import { type BorrowAnswer, type BorrowAsk, type Effect, EffectQueue, type Shortage } from './effects.js'
 import { type ItemState, newItemState } from './item-state.js'
-import { byId, chooseLosers, visibleOverdraw } from './overdraw.js'
+import { chooseLosers } from './overdraw.js'
 import { ProvisionalIndex } from './provisional-index.js'
-import { type ConflictResolver, lowerIdResolver } from './resolver.js'
+import { fillReserve, spareRights } from './reserves.js'
+import { type ConflictResolver, lowerIdResolver, requiresPerson } from './resolver.js'
+import { type Standing, UNDISPUTED } from './standing.js'
 import type { WithdrawOutcome, WithdrawRequest } from './withdraw-request.js'
 
 export type { WithdrawOutcome, WithdrawRequest } from './withdraw-request.js'
@@ -28,19 +31,21 @@ const SWEEP_PER_TICK = 256
  *
  * Everything that must survive a crash is in cells. A compensation is one batch: the counter's `compensated`
  * total and the closed provisional cell; so it happens exactly once, and only its own server makes it
- * (invariants W3, W5). The state here is rebuilt from the cells by the constructor.
+ * (invariants W3, W5). The state here is rebuilt from the cells by the constructor. While the server cannot be
+ * certain of its own writes nothing is backed, granted or settled (invariant W7).
  *
  * Its driver (one per partition, in src/node)
  * - constructs it after `writeAs`, again after each change of incarnation, and before `removeExpired`;
  * - tells `changed` from the partition's change listener, and calls `run` afterwards, on its own turn, in
  *   slices, until it returns false; calls `tick` about ten times a second; sets `reachable`;
- * - takes the effects after each call and carries them out when the flush of the own writes made so far has
- *   landed; 'borrow' and 'answer' go to the server of that replica, which calls `borrowAsked` and
- *   `borrowAnswered`. Any of these messages may be lost, repeated or late;
+ * - takes the effects after each call and carries out 'answer', 'settled' and 'parked' when the flush of the own
+ *   writes made so far has landed, the others at once; 'borrow' and 'answer' go to the server of that replica,
+ *   which calls `borrowAsked` and `borrowAnswered`. Any of these messages may be lost, repeated or late;
  * - tells the application of compensations, and again those in `unacknowledged()` after a start.
  */
 export class Settlement {
   readonly index: ProvisionalIndex
+  private readonly debts: Debts
   private readonly items = new Map<number, ItemState>()
   private readonly dirty = new Set<number>()
   private readonly effects = new EffectQueue()
@@ -53,14 +58,16 @@ export class Settlement {
   constructor(
     private readonly partition: Partition,
     private readonly resolver: ConflictResolver = lowerIdResolver,
+    private readonly standing: Standing = UNDISPUTED,
   ) {
     this.index = new ProvisionalIndex(partition)
+    this.debts = new Debts(partition, this.index, standing)
     for (const item of this.index.items()) this.dirty.add(item)
   }
 
   /** Takes `amount` when the own rights cover it; otherwise nothing happens. Costs no more than a deposit. */
   tryWithdraw(entry: number, amount: Quantity, nowMs: number, beside?: OwnWrite): boolean {
-    if (this.partition.own.rights(entry) < amount) return false
+    if (!this.standing.isCertain() || this.partition.own.rights(entry) < amount) return false
     if (beside) this.partition.own.batch([{ entry, withdrawn: amount }, beside])
     else this.partition.own.withdraw(entry, amount)
     this.itemState(entry, nowMs).demand.add(amount, nowMs)
@@ -71,7 +78,7 @@ export class Settlement {
     const { amount, id, mode, untilMs, storage, item, beside } = request
     const entry = this.index.itemEntry(request)
     if (this.tryWithdraw(entry, amount, nowMs, beside)) return { type: 'backed' }
-    const visible = this.visible(entry)
+    const visible = this.debts.attainable(entry)
     if (visible < amount) return { type: 'insufficient-quantity', visible }
     const state = this.itemState(entry, nowMs)
     state.demand.add(amount, nowMs)
@@ -84,20 +91,40 @@ export class Settlement {
       return { type: 'waiting' }
     }
     const replica = this.partition.ownReplica.replica
-    const withdrawal = { id, replica, storage, item, amount, madeAtMs: nowMs, state: 'open' } as const
+    const { madeAtMs = nowMs } = request
+    const withdrawal = { id, replica, storage, item, amount, madeAtMs, state: 'open' } as const
     const writes = [{ entry, withdrawn: amount }, this.index.write(withdrawal, nowMs)]
     this.partition.own.batch(beside ? [...writes, beside] : writes)
     this.evaluate(entry, nowMs)
     return { type: 'provisional', withdrawal }
   }
 
+  /** Rights of this server that a withdrawal may use now; negative is a debt. */
+  spendable(entry: number): Quantity {
+    return this.debts.spendable(entry)
+  }
+
   /** A merge has changed this entry. Only takes note, for `run`. */
   changed(entry: number): void {
     const { kind } = this.partition.table.namespaceOf(entry)
     if (kind === CellKind.provisional) {
-      const item = this.index.read(entry)
-      if (item >= 0) this.dirty.add(item)
+      const before = this.index.find(this.partition.table.keyOf(entry))
+      const found = this.index.read(entry)
+      if (!found) return
+      this.dirty.add(found.item)
+      this.tellIfSettledBefore(found.withdrawal, before)
     } else if (kind === CellKind.counter && this.concerns(entry)) this.dirty.add(entry)
+  }
+
+  /** News of how a former incarnation had settled a withdrawal: the application may not have heard. */
+  private tellIfSettledBefore(
+    withdrawal: ProvisionalWithdrawal,
+    before: ProvisionalWithdrawal | undefined,
+  ): void {
+    const { state } = withdrawal
+    const isNews = before ? before.state !== state : state === 'compensated'
+    if (isNews && this.index.isOwn(withdrawal) && !isUndecided(state))
+      this.effects.add({ type: 'settled', withdrawal })
   }
 
   /** Settles what changes have made possible, at most `limit` items. Returns whether there is more. */
@@ -112,8 +139,7 @@ export class Settlement {
 
   /** Timeouts, repeated requests, reserves. */
   tick(nowMs: number): void {
-    const renewals = this.index.renewals(nowMs, MAX_BATCH_WRITES)
-    for (const { entry, object } of renewals) this.partition.own.setObject(entry, object!)
+    if (this.standing.isCertain()) this.renew(nowMs)
     for (const entry of this.index.items()) this.dirty.add(entry)
     for (const entry of this.waited) {
       const state = this.items.get(entry)!
@@ -130,7 +156,8 @@ export class Settlement {
     const entry = this.index.itemEntry(ask)
     const total = own.grantedTotal(entry, from)
     const wanted = subtractQuantities(ask.target, total)
-    const spare = this.spareRights(entry, ask.purpose, nowMs)
+    const reserve = this.items.get(entry)?.demand.reserve(nowMs) ?? 0
+    const spare = spareRights(this.spendable(entry), this.available(entry), ask.purpose, reserve)
     const amount = lesser(wanted, spare)
     if (amount > 0 && own.canGrant(entry, from)) own.grant(entry, from, amount)
     this.effects.answer(from, {
@@ -153,14 +180,14 @@ export class Settlement {
     for (const entry of this.index.items()) this.dirty.add(entry)
   }
 
-  /** A provisional withdrawal as its cell says, whoever made it; undefined when there is none of that id. */
+  /** A provisional withdrawal as its cells say, whoever made it; undefined when there is none of that id. */
   withdrawal(storage: string, id: string): ProvisionalWithdrawal | undefined {
     return this.index.lookup(storage, id)
   }
 
-  /** Own rights that no withdrawal under way waits for. */
+  /** Rights that no withdrawal under way waits for. */
   available(entry: number): Quantity {
-    let rights = this.partition.own.rights(entry)
+    let rights = this.spendable(entry)
     for (const { amount } of this.items.get(entry)?.waiting ?? []) rights = subtractQuantities(rights, amount)
     return rights
   }
@@ -170,14 +197,21 @@ export class Settlement {
     this.itemState(entry, nowMs).demand.add(amount, nowMs)
   }
 
+  /** Whether this server made it, in whichever incarnation, so that it will tell how it ends. */
+  isOwn(withdrawal: ProvisionalWithdrawal): boolean {
+    return this.index.isOwn(withdrawal)
+  }
+
   /** Own withdrawals that wait for a person. */
   parked(): ProvisionalWithdrawal[] {
     return [...this.index.unfinished()].filter(({ state }) => state === 'parked')
   }
 
-  /** Compensated, and the application has not said yet that it knows. */
+  /** Compensated for good, and the application has not said yet that it knows. */
   unacknowledged(): ProvisionalWithdrawal[] {
-    return [...this.index.unfinished()].filter(({ state }) => state === 'compensated')
+    return [...this.index.unfinished()].filter(
+      (withdrawal) => withdrawal.state === 'compensated' && !this.index.isUnderWay(withdrawal),
+    )
   }
 
   /** The application has taken note of a compensation. Returns false when there is none of that id. */
@@ -191,26 +225,30 @@ export class Settlement {
 
   /**
    * A person decides a parked case: 'compensate' takes it back; 'keep' lets it stand and writes off, as a
-   * deposit, what is missing for it. Returns false when no such case is parked here.
+   * deposit, what is missing for it. 'not-yet': own writes may be missing here. 'unknown': no such case is parked.
    */
-  decide(id: string, decision: 'compensate' | 'keep', nowMs: number): boolean {
+  decide(id: string, decision: 'compensate' | 'keep', nowMs: number): 'decided' | 'not-yet' | 'unknown' {
     const withdrawal = this.index.find(id)
-    if (withdrawal?.state !== 'parked') return false
+    if (withdrawal?.state !== 'parked') return 'unknown'
+    if (!this.standing.isCertain() || !this.debts.maySettle(withdrawal)) return 'not-yet'
     const entry = this.index.itemEntry(withdrawal)
-    if (decision === 'compensate')
-      this.close(withdrawal, 'compensated', { entry, compensated: withdrawal.amount }, nowMs)
+    if (decision === 'compensate') this.compensate(entry, withdrawal, nowMs)
     else {
-      const debt = this.debt(entry)
-      const deposited = lesser(debt, withdrawal.amount)
-      this.close(withdrawal, 'kept', { entry, deposited }, nowMs)
+      const { amount, replica } = withdrawal
+      const missing = lesser(this.debts.of(entry, replica), amount)
+      this.close(withdrawal, 'kept', this.debts.repay(entry, replica, missing, 'deposited'), nowMs)
     }
     this.evaluate(entry, nowMs)
-    return true
+    return 'decided'
   }
 
   shortage(entry: number): Shortage {
     const rights = this.partition.rightsOf(entry)
-    return { quantity: this.visible(entry), ownRights: this.partition.own.rights(entry), rights }
+    return {
+      quantity: notNegative(this.partition.table.total(entry)),
+      ownRights: this.partition.own.rights(entry),
+      rights,
+    }
   }
 
   takeEffects(): Effect[] {
@@ -219,6 +257,7 @@ export class Settlement {
 
   /** An event has only changed state; here is decided what follows from it. */
   private evaluate(entry: number, nowMs: number): void {
+    if (!this.standing.isCertain()) return
     this.confirmCovered(entry, nowMs)
     this.compensateLosers(entry, nowMs)
     // What a compensation gave back may cover others.
@@ -229,21 +268,21 @@ export class Settlement {
 
   /** Confirms, lowest ids first, what the rights that are here now cover. */
   private confirmCovered(entry: number, nowMs: number): void {
-    const own = this.ownUndecided(entry)
-    if (own.length === 0) return
-    let covered: Quantity = -this.debt(entry)
-    for (const { amount } of own) covered = addQuantities(covered, amount)
-    for (const withdrawal of own) {
-      covered = subtractQuantities(covered, withdrawal.amount)
-      if (covered < 0) return
-      this.close(withdrawal, 'confirmed', undefined, nowMs)
+    if (this.index.undecided(entry).length === 0) return
+    this.debts.coverFormer(entry)
+    for (const [maker, made] of this.debts.undecided(entry)) {
+      let covered: Quantity = -this.debts.of(entry, maker)
+      for (const { amount } of made) covered = addQuantities(covered, amount)
+      for (const withdrawal of made) {
+        covered = subtractQuantities(covered, withdrawal.amount)
+        if (covered < 0) break
+        this.close(withdrawal, 'confirmed', undefined, nowMs)
+      }
     }
   }
 
   private compensateLosers(entry: number, nowMs: number): void {
-    const undecided = this.index.undecided(entry)
-    const total = this.partition.table.total(entry)
-    const overdraw = total < 0 ? visibleOverdraw(total, this.partition.rightsOf(entry), undecided) : 0
+    const overdraw = this.debts.overdraw(entry)
     const state = overdraw > 0 ? this.itemState(entry, nowMs) : this.items.get(entry)
     if (!state) return
     if (overdraw === 0) {
@@ -253,22 +292,21 @@ export class Settlement {
     state.overdrawnSinceMs ??= nowMs
     const isPatient = nowMs - state.overdrawnSinceMs < RESOLVER_PATIENCE_MS
     const resolver = isPatient ? this.resolver : lowerIdResolver
-    const { losers, strongest } = chooseLosers(undecided, resolver, { ...state.place, overdraw })
-    const self = this.partition.ownReplica.replica
+    const { losers, strongest } = chooseLosers(this.index.undecided(entry), resolver, {
+      ...state.place,
+      overdraw,
+    })
     for (const loser of losers) {
-      if (loser.replica !== self || loser.state === 'parked') continue
+      if (!this.debts.maySettle(loser) || loser.state === 'parked') continue
       const rival = strongest && losers.includes(strongest) ? undefined : strongest
-      if (this.requiresPerson(loser, rival)) this.close(loser, 'parked', undefined, nowMs)
-      else this.close(loser, 'compensated', { entry, compensated: loser.amount }, nowMs)
+      if (requiresPerson(this.resolver, loser, rival)) this.close(loser, 'parked', undefined, nowMs)
+      else this.compensate(entry, loser, nowMs)
     }
   }
 
-  private requiresPerson(loser: ProvisionalWithdrawal, rival: ProvisionalWithdrawal | undefined): boolean {
-    try {
-      return this.resolver.requiresManualResolution(loser, rival) === true
-    } catch {
-      return false
-    }
+  private compensate(entry: number, loser: ProvisionalWithdrawal, nowMs: number): void {
+    const counter = this.debts.repay(entry, loser.replica, loser.amount, 'compensated')
+    if (counter) this.close(loser, 'compensated', counter, nowMs)
   }
 
   /** Brings a withdrawal into another state, in one batch with what that does to the counter. */
@@ -306,11 +344,15 @@ export class Settlement {
   }
 
   private borrow(entry: number, nowMs: number): void {
-    const rights = this.partition.own.rights(entry)
-    let need: Quantity = -rights
+    let need = this.debts.missing(entry)
     for (const { amount } of this.items.get(entry)?.waiting ?? []) need = addQuantities(need, amount)
     if (need <= 0) return
     this.itemState(entry, nowMs).borrowing.debt.ask(need, this.reachable, nowMs, this.effects)
+  }
+
+  private renew(nowMs: number): void {
+    const renewals = this.index.renewals(nowMs, MAX_BATCH_WRITES)
+    for (const { entry, object } of renewals) this.partition.own.setObject(entry, object!)
   }
 
   /** Goes over the active items, a bounded number per tick in turn: asks for reserves, forgets what is idle. */
@@ -326,27 +368,9 @@ export class Settlement {
       state.borrowing.debt.expire(nowMs)
       state.borrowing.reserve.expire(nowMs)
       if (this.isIdle(entry, state, nowMs)) this.items.delete(entry)
-      else this.fillReserve(entry, state, nowMs)
+      else if (this.standing.isCertain())
+        fillReserve(this.partition.own.rights(entry), state, this.reachable, nowMs, this.effects)
     }
-  }
-
-  private fillReserve(entry: number, state: ItemState, nowMs: number): void {
-    const reserve = state.demand.reserve(nowMs)
-    // A debt is asked for by itself, and is no reason to go without a reserve until the next one.
-    const atHand = notNegative(this.partition.own.rights(entry))
-    // Below half only, and donors keep their own reserve: two busy servers do not play ping-pong.
-    if (addQuantities(atHand, atHand) >= reserve) return
-    const need = subtractQuantities(reserve, atHand)
-    state.borrowing.reserve.ask(need, this.reachable, nowMs, this.effects)
-  }
-
-  private spareRights(entry: number, purpose: BorrowAsk['purpose'], nowMs: number): Quantity {
-    const rights = this.partition.own.rights(entry)
-    if (purpose === 'debt' || rights <= 0) return rights
-    const reserve = this.items.get(entry)?.demand.reserve(nowMs) ?? 0
-    const spare = subtractQuantities(this.available(entry), reserve)
-    // Half, rounded up: the last one may go where it is wanted.
-    return spare <= 0 ? 0 : half(spare)
   }
 
   private concerns(entry: number): boolean {
@@ -358,26 +382,11 @@ export class Settlement {
     if (
       !state.borrowing.debt.isIdle ||
       !state.borrowing.reserve.isIdle ||
+      state.waiting.length > 0 ||
       state.overdrawnSinceMs !== undefined
     )
       return false
     return this.index.undecided(entry).length === 0 && state.demand.isIdle(nowMs)
-  }
-
-  private ownUndecided(entry: number): ProvisionalWithdrawal[] {
-    const self = this.partition.ownReplica.replica
-    return this.index
-      .undecided(entry)
-      .filter(({ replica, state }) => replica === self && isUndecided(state))
-      .sort(byId)
-  }
-
-  private debt(entry: number): Quantity {
-    return notNegative(-this.partition.own.rights(entry))
-  }
-
-  private visible(entry: number): Quantity {
-    return notNegative(this.partition.table.total(entry))
   }
 
   private itemState(entry: number, nowMs: number): ItemState {
@@ -388,8 +397,4 @@ export class Settlement {
     }
     return state
   }
-}
-
-function half(amount: Quantity): Quantity {
-  return typeof amount === 'number' ? Math.ceil(amount / 2) : (amount + 1n) / 2n
 }

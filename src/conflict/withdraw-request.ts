@@ -8,6 +8,8 @@ export interface WithdrawRequest extends ItemPlace {
   /** UUIDv7. Names the provisional withdrawal or the waiting one. */
   readonly id: string
   readonly mode: 'optimistic' | 'backed'
+  /** Wall time, for resolvers and people; the time of the call when left out. */
+  readonly madeAtMs?: number
   /** A `backed` one waits for rights until then. */
   readonly untilMs: number
   /** Written in one batch with the withdrawal, whenever that is made. */

@@ -247,7 +247,10 @@ export class Partition {
   /** Unnumbered writes of an earlier run turn out to have been numbered, and to have come back from peers. */
   forgetUnnumbered(generation: Generation): void {
     this.own.forget(generation)
-    for (const { entry, object } of generation) if (!object) this.onChange(entry)
+    for (const { entry } of generation) {
+      const { kind } = this.table.namespaceOf(entry)
+      if (kind === CellKind.counter || kind === CellKind.provisional) this.onChange(entry)
+    }
   }
 
   /** Takes back, at a restart, what an earlier run had journalled without a number. */

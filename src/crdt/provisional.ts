@@ -1,8 +1,11 @@
-import type { ReplicaId } from '../sync/identity.js'
+import { FrameError } from '../sync/errors.js'
+import { isReplicaId, type ReplicaId, serverOfReplica } from '../sync/identity.js'
 import { bigintToWire, expectBigint, expectString, expectTuple, expectUint } from '../wire/expect.js'
+import type { WireValue } from '../wire/wire-value.js'
 import type { ObjectValue } from './cell.js'
 import { narrowQuantity } from './column.js'
-import { MAX_KEY_LENGTH } from './limits.js'
+import { MAX_KEY_LENGTH, MAX_REPLICA_LENGTH } from './limits.js'
+import type { Partition } from './partition.js'
 import type { Quantity } from './rights.js'
 
 /**
@@ -13,10 +16,14 @@ import type { Quantity } from './rights.js'
 const STATES = ['open', 'parked', 'confirmed', 'compensated', 'acknowledged', 'kept'] as const
 export type ProvisionalState = (typeof STATES)[number]
 
-/** A withdrawal beyond its server's rights. Only the replica that made it ever writes its cell. */
+/**
+ * A withdrawal beyond its server's rights. Its cell is written by the replica that made it, and by later
+ * incarnations of the same server for what that one left open.
+ */
 export interface ProvisionalWithdrawal {
   /** UUIDv7, so ids order by time. */
   readonly id: string
+  /** Who made it: its debt is part of this replica's rights. */
   readonly replica: ReplicaId
   readonly storage: string
   readonly item: string
@@ -41,13 +48,24 @@ export function isUnfinished(state: ProvisionalState): boolean {
   return isUndecided(state) || state === 'compensated'
 }
 
-/** [expiresAtMs, state, item, amount, madeAtMs]; storage and id are the cell's namespace and key. */
-export function provisionalToValue(withdrawal: ProvisionalWithdrawal, expiresAtMs: number): ObjectValue {
-  const { state, item, amount, madeAtMs } = withdrawal
-  return [expiresAtMs, STATES.indexOf(state), item, bigintToWire(BigInt(amount)), madeAtMs]
+/**
+ * [expiresAtMs, state, item, amount, madeAtMs] and, when `writer` did not make it itself, who did; storage and id
+ * are the cell's namespace and key.
+ */
+export function provisionalToValue(
+  withdrawal: ProvisionalWithdrawal,
+  expiresAtMs: number,
+  writer: ReplicaId,
+): ObjectValue {
+  const { state, item, amount, madeAtMs, replica } = withdrawal
+  const value = [expiresAtMs, STATES.indexOf(state), item, bigintToWire(BigInt(amount)), madeAtMs] as const
+  return replica === writer ? value : [...value, replica]
 }
 
-/** @throws FrameError when another version or a defect wrote something else. */
+/**
+ * `place.replica` is the writer of the cell.
+ * @throws FrameError when another version or a defect wrote something else.
+ */
 export function provisionalFromValue(
   value: ObjectValue,
   place: Pick<ProvisionalWithdrawal, 'id' | 'replica' | 'storage'>,
@@ -55,9 +73,51 @@ export function provisionalFromValue(
   const fields = expectTuple(value, 5, 'provisional')
   return {
     ...place,
+    replica: fields.length > 5 ? makerOf(fields[5], place.replica) : place.replica,
     state: STATES[expectUint(fields[1], 'provisional.state', STATES.length - 1)]!,
     item: expectString(fields[2], MAX_KEY_LENGTH, 'provisional.item'),
     amount: narrowQuantity(expectBigint(fields[3], 'provisional.amount')),
     madeAtMs: expectUint(fields[4], 'provisional.madeAt'),
   }
+}
+
+/** A server may speak for its own former incarnations only. */
+function makerOf(value: WireValue | undefined, writer: ReplicaId): ReplicaId {
+  const maker = expectString(value, MAX_REPLICA_LENGTH, 'provisional.made_by')
+  if (!isReplicaId(maker) || serverOfReplica(maker) !== serverOfReplica(writer))
+    throw new FrameError(`provisional.made_by: ${maker} is not of the server of ${writer}`)
+  return maker
+}
+
+/** How final a state is: of several cells for one withdrawal the most final one counts. */
+const FINALITY: Readonly<Record<ProvisionalState, number>> = {
+  open: 0,
+  parked: 1,
+  confirmed: 2,
+  kept: 3,
+  // Whoever closed it otherwise did not know of the compensation, which is in the counters.
+  compensated: 4,
+  acknowledged: 5,
+}
+
+/** The withdrawal under an entry as all its cells and the own write under way say; undefined when there is none. */
+export function readProvisional(
+  partition: Partition,
+  entry: number,
+): { withdrawal: ProvisionalWithdrawal; expiresAtMs: number } | undefined {
+  const { table, own } = partition
+  const place = { id: table.keyOf(entry), storage: table.namespaceOf(entry).name }
+  let found: ProvisionalWithdrawal | undefined
+  let expiresAtMs = 0
+  const take = (value: ObjectValue, replica: ReplicaId) => {
+    const read = provisionalFromValue(value, { ...place, replica })
+    expiresAtMs = Math.max(expiresAtMs, value[0])
+    if (found && serverOfReplica(found.replica) !== serverOfReplica(replica)) return
+    if (!found || FINALITY[read.state] > FINALITY[found.state]) found = read
+  }
+  for (const cell of table.cellsOf(entry))
+    take(table.objectValue(cell), partition.replicaAt(table.replicaOf(cell)))
+  const pending = own.pendingObject(entry)
+  if (pending) take(pending, partition.ownReplica.replica)
+  return found && { withdrawal: found, expiresAtMs }
 }

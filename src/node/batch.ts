@@ -33,12 +33,13 @@ export function prepareBatch(
   partition: Partition,
   storage: string,
   writes: readonly BatchWrite[],
+  spendable: (entry: number) => Quantity,
 ): OwnWrite[] {
   const changes = collect(storage, writes)
-  const { table, own } = partition
+  const { table } = partition
   return changes.map(({ deposited, withdrawn, ...place }): OwnWrite => {
     const entry = table.entry(table.namespace(CellKind.counter, place.storage), place.item)
-    const rights = own.rights(entry)
+    const rights = withdrawn > 0 ? spendable(entry) : 0
     if (withdrawn > 0 && subtractQuantities(addQuantities(rights, deposited), withdrawn) < 0) {
       const holders = [...partition.rightsOf(entry)].map(([replica, amount]): [string, bigint] => [
         serverOfReplica(replica),

@@ -1,6 +1,6 @@
 import type { Partition } from '../crdt/partition.js'
 import type { Environment } from '../environment/environment.js'
-import { uuidV7 } from '../environment/uuid.js'
+import { uuidV7, uuidV7Ms } from '../environment/uuid.js'
 import {
   type Journal,
   type JournalEvents,
@@ -18,7 +18,7 @@ import {
   OverloadedError,
   type SiloMeshError,
 } from '../sync/errors.js'
-import { type ReplicaId, replicaId } from '../sync/identity.js'
+import { incarnationOfReplica, type ReplicaId, replicaId, serverOfReplica } from '../sync/identity.js'
 import type { Logger } from '../sync/logger.js'
 import { encodeMessage } from '../wire/encode.js'
 import { Committer, type EncodedDelta } from './committer.js'
@@ -232,8 +232,16 @@ export class DurableState {
     else this.committer.openNumbering()
   }
 
+  /** Later than every incarnation of this server that is known here, whatever the clock says. */
   private freshReplica(): ReplicaId {
-    return replicaId(this.config.serverId, uuidV7(this.environment).replaceAll('-', ''))
+    let afterMs = 0
+    for (const partition of this.partitions.byName.values()) {
+      for (const { replica } of partition.replicas()) {
+        if (serverOfReplica(replica) === this.config.serverId)
+          afterMs = Math.max(afterMs, uuidV7Ms(incarnationOfReplica(replica)) + 1)
+      }
+    }
+    return replicaId(this.config.serverId, uuidV7(this.environment, afterMs).replaceAll('-', ''))
   }
 
   private onDurable(position: number): void {

@@ -290,8 +290,11 @@ export class MeshNode implements AsyncDisposable {
     return stream
   }
 
+  /** A listener for `compensated` is told a turn later of those that nobody has acknowledged yet. */
   on<Name extends keyof NodeEvents>(name: Name, listener: (...args: NodeEvents[Name]) => void): this {
     this.core.on(name, listener)
+    if (name === 'compensated')
+      this.core.settlements.tellAgain(listener as (...args: NodeEvents['compensated']) => void)
     return this
   }
 

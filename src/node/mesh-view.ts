@@ -3,7 +3,7 @@ import type { Replicator } from '../gossip/replicator.js'
 import type { ServerView } from '../strong/membership-manager.js'
 import type { RaftLinks } from '../strong/raft-transport.js'
 import { ConflictError, NotFoundError } from '../sync/errors.js'
-import type { ReplicaId } from '../sync/identity.js'
+import { incarnationOfReplica, type ReplicaId, serverOfReplica } from '../sync/identity.js'
 import type { MemberDirectory } from './members.js'
 import { SHARED_PARTITION, worldOfPartition } from './partitions.js'
 
@@ -86,6 +86,12 @@ export class MeshView {
       if (card) replicas.add(card.replica)
     }
     return replicas
+  }
+
+  /** Its server is known to write as a later incarnation. */
+  isSuperseded(replica: ReplicaId): boolean {
+    const card = this.directory.get(serverOfReplica(replica))
+    return card !== undefined && incarnationOfReplica(card.replica) > incarnationOfReplica(replica)
   }
 
   private isAlive(server: string): boolean {

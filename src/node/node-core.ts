@@ -29,7 +29,8 @@ import { Presence } from './presence.js'
 import { Publications } from './publications.js'
 import { Rejoin } from './rejoin.js'
 import { loadServerKey, readSecretFile } from './server-key.js'
-import { Settlements } from './settlements.js'
+import { createSettlements } from './settlement-room.js'
+import type { Settlements } from './settlements.js'
 import { SharedState } from './shared-state.js'
 import { describeMembers, describeNode, type MemberStatus, type NodeStatus } from './status.js'
 import type { StorageHost } from './storage-host.js'
@@ -84,7 +85,10 @@ export class NodeCore implements StorageHost, DurableStateOwner {
       durables,
       emitter: this.emitter,
       ownWritesLost: (replica, number, name) => this.writership.writesLost(replica, number, name),
-      digestHeard: (server, digest) => this.rejoin.heardFrom(server, digest),
+      digestHeard: (server, digest) => {
+        this.settlements.heardFrom(server, digest)
+        this.rejoin.heardFrom(server, digest)
+      },
       merged: () => this.merged(),
       acknowledged: () => this.consistency.acknowledged(),
       onRaftMessage: (tuple) => this.strong.receive(tuple),
@@ -151,14 +155,13 @@ export class NodeCore implements StorageHost, DurableStateOwner {
       publicKey: keyPair.publicKey,
       address: () => this.listenAddress,
     })
-    this.settlements = new Settlements({
-      partitions: durables.partitions.byName,
+    this.settlements = createSettlements({
+      config,
       environment,
-      resolver: config.resolver,
+      durables,
+      view: this.view,
       emitter: this.emitter,
-      recorder: durables.recorder,
-      groupOf: (partition) => durables.groupOf(partition),
-      send: (server, message) => this.gossip.replicator.peers.get(server)?.link.sendControl(message),
+      replicator: () => this.gossip.replicator,
       canWrite: () => this.canWrite(),
     })
     const { strong, registry, transfers } = createStrongRoom({
@@ -309,6 +312,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
         return
       case CellKind.member:
         this.directory.invalidate()
+        if (this.view.isSuperseded(this.durables.incarnation.replica)) this.writership.outdated()
         this.reachable.ask()
         this.targets.ask()
         return

@@ -18,8 +18,8 @@ export interface NodeEvents {
   /** This server had forgotten writes of its own that others know (a restored backup); it writes anew. */
   incarnation: [{ replica: string; before: string }]
   /**
-   * A withdrawal of this server was taken back: take the items from the player. Told again at the next start
-   * until `acknowledgeCompensation` is called.
+   * A withdrawal of this server was taken back: take the items from the player. Told again to whoever begins to
+   * listen, at the next start too, until `acknowledgeCompensation` is called.
    */
   compensated: [WithdrawalCase]
   /** A withdrawal of this server lost a conflict and waits for `resolveConflict`. */

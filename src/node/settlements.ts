@@ -1,10 +1,14 @@
 import type { ConflictResolver } from '../conflict/resolver.js'
+import type { Standing } from '../conflict/standing.js'
 import type { Partition } from '../crdt/partition.js'
 import type { Environment } from '../environment/environment.js'
+import type { DigestMessage } from '../gossip/messages.js'
 import { type ReplicaId, serverOfReplica } from '../sync/identity.js'
+import type { Logger } from '../sync/logger.js'
 import { MessageType } from '../wire/message-type.js'
 import type { WireTuple } from '../wire/wire-value.js'
 import { borrowHeader } from './borrow-messages.js'
+import type { FormerWrites } from './former-writes.js'
 import type { NodeEmitter } from './node-events.js'
 import type { OperationRecorder } from './operation-recorder.js'
 import { worldOfPartition } from './partitions.js'
@@ -19,6 +23,9 @@ export interface SettlementsOptions {
   readonly emitter: NodeEmitter
   /** Undefined: no ledger is kept. */
   readonly recorder: OperationRecorder | undefined
+  readonly logger: Logger
+  readonly formerWrites: FormerWrites
+  readonly standing: (partition: Partition) => Standing
   readonly groupOf: (partition: Partition) => WriteGroup
   /** Sends to a server, if it is linked. */
   readonly send: (server: string, message: Uint8Array) => void
@@ -59,6 +66,11 @@ export class Settlements {
     for (const withdrawals of this.byPartition.values()) withdrawals.setReachable(replicas)
   }
 
+  /** A server has told how far it knows each replica. */
+  heardFrom(server: string, digest: DigestMessage): void {
+    this.options.formerWrites.heardFrom(server, digest)
+  }
+
   /** @throws FrameError */
   receive(server: string, type: number, tuple: WireTuple): void {
     const { partition: name, from } = borrowHeader(tuple)
@@ -72,6 +84,21 @@ export class Settlements {
 
   compensations(): WithdrawalCase[] {
     return this.all().flatMap((withdrawals) => withdrawals.unacknowledged().map(describeCase))
+  }
+
+  /** For a listener that has just come. */
+  tellAgain(listener: (withdrawal: WithdrawalCase) => void): void {
+    const open = this.compensations()
+    if (open.length === 0) return
+    this.options.environment.scheduler.soon(() => {
+      for (const withdrawal of open) {
+        try {
+          listener(withdrawal)
+        } catch (error) {
+          this.options.logger.error({ event: 'compensated', error }, 'a listener threw')
+        }
+      }
+    })
   }
 
   acknowledge(id: string): boolean {
@@ -91,12 +118,13 @@ export class Settlements {
   }
 
   private create(partition: Partition): Withdrawals {
-    const { emitter, environment, groupOf, recorder, resolver, send } = this.options
+    const { emitter, environment, groupOf, recorder, resolver, send, standing } = this.options
     const world = worldOfPartition(partition.name)
     return new Withdrawals({
       partition,
       environment,
       resolver,
+      standing: standing(partition),
       groupOf,
       send: (replica, message) => send(serverOfReplica(replica), message),
       onCompensated: (withdrawal) => emitter.emit('compensated', describeCase(withdrawal)),

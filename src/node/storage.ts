@@ -215,7 +215,8 @@ export class Storage {
     const content = operationId === undefined ? '' : batchContent(this.id, writes)
     const known = operationId !== undefined && this.operations.find(this.id, operationId, content)
     if (known) return new Receipt(this.host, this.groupOfKnown(known.isPending), 0)
-    const prepared = prepareBatch(this.partition, this.id, writes)
+    const spendable = (entry: number) => this.withdrawals.spendable(entry)
+    const prepared = prepareBatch(this.partition, this.id, writes, spendable)
     const record = operationId === undefined ? [] : [this.operations.write(this.id, operationId, content, '')]
     this.partition.own.batch([...prepared, ...record])
     for (const { entry } of prepared) this.host.changedHere(this.partition, entry)

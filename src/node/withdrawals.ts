@@ -1,9 +1,7 @@
 import type { Effect, ItemPlace } from '../conflict/effects.js'
-import type { ConflictResolver } from '../conflict/resolver.js'
 import { Settlement, type WithdrawRequest } from '../conflict/settlement.js'
 import { addQuantities } from '../crdt/column.js'
 import type { OwnWrite } from '../crdt/own-writes.js'
-import type { Partition } from '../crdt/partition.js'
 import type { ProvisionalWithdrawal } from '../crdt/provisional.js'
 import type { Quantity } from '../crdt/rights.js'
 import type { Environment, Timer } from '../environment/environment.js'
@@ -20,6 +18,7 @@ import { type ReplicaId, serverOfReplica } from '../sync/identity.js'
 import { encodeMessage } from '../wire/encode.js'
 import type { WireTuple } from '../wire/wire-value.js'
 import { answersFromTuple, answersToTuple, asksFromTuple, asksToTuple } from './borrow-messages.js'
+import type { BackedOptions, WithdrawalsOptions } from './withdrawals-options.js'
 import { Milestone, type WriteGroup } from './write-group.js'
 
 /** How a provisional withdrawal ended. 'kept': it lost, and a person let it stand. */
@@ -35,29 +34,12 @@ export interface MadeWithdrawal {
   readonly settled: Milestone<Settled>
 }
 
-export interface WithdrawalsOptions {
-  readonly partition: Partition
-  readonly environment: Environment
-  readonly resolver: ConflictResolver
-  readonly groupOf: (partition: Partition) => WriteGroup
-  /** Sends a message to the server of a replica, if it is linked; it may get lost. */
-  readonly send: (replica: ReplicaId, message: Uint8Array) => void
-  /** A withdrawal of this server has ended. Told again at the next start until it is acknowledged. */
-  readonly onCompensated: (withdrawal: ProvisionalWithdrawal) => void
-  readonly onParked: (withdrawal: ProvisionalWithdrawal) => void
-  readonly onSettled: (withdrawal: ProvisionalWithdrawal) => void
-}
-
-export interface BackedOptions {
-  readonly timeoutMs: number
-  readonly signal: AbortSignal | undefined
-  readonly beside: OwnWrite | undefined
-}
-
 /** Between two looks at timeouts, repeated requests and reserves. */
 const TICK_MS = 100
 /** Items settled in one turn of the event loop. */
 const ITEMS_PER_TURN = 64
+/** Effects that need not wait for the journal: nobody elsewhere relies on them, and a receipt says when it is durable. */
+const URGENT: ReadonlySet<Effect['type']> = new Set(['borrow', 'refused', 'withdrawn'])
 
 interface Waiter {
   readonly resolve: (made: MadeWithdrawal) => void
@@ -74,15 +56,20 @@ export class Withdrawals {
   private timer: Timer | undefined
   private running = false
   private stopped = false
+  private reachable: ReadonlySet<ReplicaId> = new Set()
+
+  private readonly startMs: number
+  private readonly startWallMs: number
 
   constructor(private readonly options: WithdrawalsOptions) {
-    this.settlement = new Settlement(options.partition, options.resolver)
+    const { clock } = options.environment
+    this.startMs = clock.monotonicMs()
+    this.startWallMs = clock.wallMs()
+    this.settlement = this.settle()
   }
 
-  /** Begins to settle; tells again what the application has not acknowledged. */
   start(): void {
     this.scheduleTick()
-    for (const withdrawal of this.settlement.unacknowledged()) this.options.onCompensated(withdrawal)
     this.runSoon()
   }
 
@@ -97,13 +84,17 @@ export class Withdrawals {
 
   /** This server writes as another replica now; what it had under way is read from the cells again. */
   changeIncarnation(): void {
-    this.settlement = new Settlement(this.options.partition, this.options.resolver)
+    this.settlement = this.settle()
+    this.settlement.setReachable(this.reachable)
     const error = new NotRunningError('this server took a new incarnation')
     for (const { reject } of this.waiters.values()) reject(error)
     this.waiters.clear()
+    // Former withdrawals are this incarnation's to tell of from now on.
+    this.runSoon()
   }
 
   setReachable(replicas: ReadonlySet<ReplicaId>): void {
+    this.reachable = replicas
     this.settlement.setReachable(replicas)
     this.runSoon()
   }
@@ -138,7 +129,7 @@ export class Withdrawals {
     if (state === 'compensated' || state === 'acknowledged')
       return { id, kind, settled: reached('compensated') }
     const settled = this.milestones.get(id) ?? new Milestone<Settled>()
-    if (known.replica === this.self) this.milestones.set(id, settled)
+    if (this.settlement.isOwn(known)) this.milestones.set(id, settled)
     else
       settled.fail(
         new ConflictError(`made by ${serverOfReplica(known.replica)}, which will tell how it ends`),
@@ -186,9 +177,13 @@ export class Withdrawals {
   /** What a withdrawal would be, without making it. */
   foresee(entry: number | undefined, amount: Quantity): 'backed' | 'provisional' | 'insufficient' {
     if (entry === undefined) return 'insufficient'
-    const { own, table } = this.options.partition
-    if (own.rights(entry) >= amount) return 'backed'
-    return table.total(entry) >= amount ? 'provisional' : 'insufficient'
+    if (this.settlement.spendable(entry) >= amount) return 'backed'
+    return this.options.partition.table.total(entry) >= amount ? 'provisional' : 'insufficient'
+  }
+
+  /** Rights that a withdrawal here may use now; negative is a debt. */
+  spendable(entry: number): Quantity {
+    return this.settlement.spendable(entry)
   }
 
   receiveAsks(from: ReplicaId, tuple: WireTuple): void {
@@ -222,14 +217,26 @@ export class Withdrawals {
     return known
   }
 
+  /** @throws NotRunningError while this server cannot be certain of its own writes. */
   decide(id: string, decision: 'compensate' | 'keep'): boolean {
-    const known = this.settlement.decide(id, decision, this.nowMs())
+    const outcome = this.settlement.decide(id, decision, this.nowMs())
+    if (outcome === 'not-yet') {
+      throw new NotRunningError(
+        'this server has yet to hear from its peers since it started; decide again then',
+      )
+    }
     this.carryOut()
-    return known
+    return outcome === 'decided'
+  }
+
+  private settle(): Settlement {
+    const { partition, resolver, standing } = this.options
+    return new Settlement(partition, resolver, standing)
   }
 
   private begin(request: WithdrawRequest): MadeWithdrawal | 'waiting' {
-    const outcome = this.settlement.withdraw(request, this.nowMs())
+    const madeAtMs = Math.floor(this.options.environment.clock.wallMs())
+    const outcome = this.settlement.withdraw({ ...request, madeAtMs }, this.nowMs())
     const { amount, id, item } = request
     switch (outcome.type) {
       case 'insufficient-quantity':
@@ -263,21 +270,21 @@ export class Withdrawals {
     if (partition.own.openGeneration.length > 0) groupOf(partition)
     const effects = this.settlement.takeEffects()
     if (effects.length === 0) return
-    const urgent = effects.filter(({ type }) => type === 'borrow' || type === 'refused')
-    const others = effects.filter(({ type }) => type !== 'borrow' && type !== 'refused')
-    for (const effect of urgent) this.perform(effect, undefined)
+    const urgent = effects.filter(({ type }) => URGENT.has(type))
+    const others = effects.filter(({ type }) => !URGENT.has(type))
+    for (const effect of urgent) this.perform(effect)
     if (others.length === 0) return
-    const group = this.options.groupOf(this.options.partition)
+    const group = groupOf(partition)
     group.durable.wait().then(
       () => {
-        for (const effect of others) this.perform(effect, group)
+        for (const effect of others) this.perform(effect)
       },
       // The journal failed or the node stops: the cells say at the next start what is to be told.
       () => undefined,
     )
   }
 
-  private perform(effect: Effect, group: WriteGroup | undefined): void {
+  private perform(effect: Effect): void {
     if (this.stopped) return
     const { options } = this
     switch (effect.type) {
@@ -291,9 +298,7 @@ export class Withdrawals {
         )
         return
       case 'withdrawn':
-        this.settleWaiter(effect.id, ({ resolve }) =>
-          resolve({ id: effect.id, kind: 'backed', settled: reached('confirmed'), group: group! }),
-        )
+        this.settleWaiter(effect.id, ({ resolve }) => resolve(this.made(effect.id, 'backed')))
         return
       case 'refused': {
         const { quantity, ownRights, rights } = effect.shortage
@@ -363,8 +368,9 @@ export class Withdrawals {
     return this.options.partition.ownReplica.replica
   }
 
+  /** About the wall time, but steady: neither timeouts nor rates follow a clock that is set. */
   private nowMs(): number {
-    return Math.floor(this.options.environment.clock.wallMs())
+    return Math.floor(this.startWallMs + this.options.environment.clock.monotonicMs() - this.startMs)
   }
 }
 

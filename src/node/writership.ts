@@ -39,19 +39,36 @@ export class Writership {
 
   /** A peer knows writes of this replica that are gone here. */
   writesLost(replica: string, number: number, partition: string): void {
-    const { durables, isStopping, logger, onIncarnation } = this.options
+    const { durables, isStopping, logger } = this.options
     if (replica === this.lost?.replica) this.owe(partition, number)
     if (this.isChanging || isStopping() || replica !== durables.incarnation.replica) return
-    this.isChanging = true
-    this.hasLostWrites = true
     this.lost = { replica, owed: new Map() }
     this.owe(partition, number)
     this.options.scheduler.after(this.options.patienceMs, () => {
       this.lost = undefined
       this.begin()
     })
-    durables.committer.holdNumbering()
     logger.error({ replica, number }, 'peers know writes that this server has lost: new incarnation')
+    this.change(replica)
+  }
+
+  /**
+   * Peers know a later incarnation of this server than the one it writes as (invariant I3): it kept nothing, and its
+   * clock has gone back since.
+   */
+  outdated(): void {
+    const { durables, isStopping, logger } = this.options
+    if (this.isChanging || isStopping()) return
+    const { replica } = durables.incarnation
+    logger.warn({ replica }, 'peers know a later incarnation of this server: new incarnation')
+    this.change(replica)
+  }
+
+  private change(replica: string): void {
+    const { durables, logger, onIncarnation } = this.options
+    this.isChanging = true
+    this.hasLostWrites = true
+    durables.committer.holdNumbering()
     durables.takeNewIncarnation().then(
       (incarnation) => {
         this.isChanging = false

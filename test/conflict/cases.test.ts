@@ -11,6 +11,7 @@ import {
   serverPriorityResolver,
 } from '../../src/conflict/resolver.js'
 import { MAX_WAITING, RESOLVER_PATIENCE_MS, Settlement } from '../../src/conflict/settlement.js'
+import { UNDISPUTED } from '../../src/conflict/standing.js'
 import { CellKind, type Delta } from '../../src/crdt/cell.js'
 import { Partition } from '../../src/crdt/partition.js'
 import { PROVISIONAL_KEPT_MS, type ProvisionalWithdrawal } from '../../src/crdt/provisional.js'
@@ -352,12 +353,21 @@ t.test('an overdraw counts when each debt is explained by its own server’s wit
     ['c@1', 1],
   ])
   const both = [withdrawal('1', 'a@1', 4), withdrawal('2', 'b@1', 2)]
-  t.equal(visibleOverdraw(-5, rights, both), 5)
-  t.equal(visibleOverdraw(-5, rights, both.slice(1)), 0)
-  t.equal(visibleOverdraw(-5, rights, [withdrawal('1', 'a@1', 3), both[1]!, withdrawal('3', 'c@1', 9)]), 0)
-  t.equal(visibleOverdraw(5, rights, both), 0)
+  const none = UNDISPUTED
+  t.equal(visibleOverdraw(-5, rights, both, none), 5)
+  t.equal(visibleOverdraw(-5, rights, both.slice(1), none), 0)
   t.equal(
-    visibleOverdraw(-(2n ** 70n), new Map([['a@1', -(2n ** 70n)]]), [withdrawal('1', 'a@1', 2n ** 70n)]),
+    visibleOverdraw(-5, rights, [withdrawal('1', 'a@1', 3), both[1]!, withdrawal('3', 'c@1', 9)], none),
+    0,
+  )
+  t.equal(visibleOverdraw(5, rights, both, none), 0)
+  t.equal(
+    visibleOverdraw(
+      -(2n ** 70n),
+      new Map([['a@1', -(2n ** 70n)]]),
+      [withdrawal('1', 'a@1', 2n ** 70n)],
+      none,
+    ),
     2n ** 70n,
   )
 })
@@ -398,16 +408,16 @@ t.test('a parked case waits for a person, across a restart', async (t) => {
       a.settlement.parked().map(({ id }) => id),
       ['id-1'],
     )
-    t.equal(a.settlement.decide('id-2', 'keep', NOW), false)
+    t.equal(a.settlement.decide('id-2', 'keep', NOW), 'unknown')
     return a
   }
   const kept = prepare()
-  t.equal(kept.settlement.decide('id-1', 'keep', NOW), true)
+  t.equal(kept.settlement.decide('id-1', 'keep', NOW), 'decided')
   t.equal(kept.partition.table.total(kept.entry), 2, 'its debt of 4 is written off')
   t.equal(kept.rights, 0)
-  t.equal(kept.settlement.decide('id-1', 'compensate', NOW), false, 'decided once')
+  t.equal(kept.settlement.decide('id-1', 'compensate', NOW), 'unknown', 'decided once')
   const given = prepare()
-  t.equal(given.settlement.decide('id-1', 'compensate', NOW), true)
+  t.equal(given.settlement.decide('id-1', 'compensate', NOW), 'decided')
   t.equal(given.partition.table.total(given.entry), 2)
   t.same(given.settlement.parked(), [])
 })

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { createRealEnvironment } from '../../src/environment/real-environment.js'
 import {
   DiskFullError,
   InsufficientQuantityError,
@@ -269,3 +270,78 @@ t.test(
     t.equal(server.node && vaultOf(server.node).quantity(DIAMOND), 6n, 'once')
   },
 )
+
+t.test(
+  'a server that was put back to an older state backs nothing before its peers were heard',
+  async (t) => {
+    const mesh = new TestMesh()
+    t.teardown(() => mesh.close())
+    let a = await mesh.start('a')
+    const b = await mesh.start('b', { peers: [a.address] })
+    await Promise.all([a.ready, b.ready])
+    await vaultOf(a).deposit(DIAMOND, 10).reached('STRONG')
+    const { address } = a
+    await a.stop()
+    a = await mesh.start('a', { peers: ['ws://127.0.0.1:1'], listen: { host: '127.0.0.1', port: 0 } })
+    t.ok(address)
+    t.equal(a.status().numberingHeld, true)
+    t.equal(vaultOf(a).tryWithdraw(DIAMOND, 4), undefined)
+    t.throws(() => vaultOf(a).batch([{ item: DIAMOND, withdraw: 1 }]), {
+      code: 'INSUFFICIENT_RIGHTS',
+      ownRights: 0n,
+    })
+    t.equal((await vaultOf(a).withdraw(DIAMOND, 1, { simulate: true })).kind, 'provisional')
+    const taken = await vaultOf(a).withdraw(DIAMOND, 4)
+    t.equal(taken.kind, 'provisional')
+    await taken.durable
+    await b.stop()
+    const again = await mesh.start('b', { peers: [a.address] })
+    t.equal(await taken.settled, 'confirmed')
+    t.equal(vaultOf(a).tryWithdraw(DIAMOND, 6)!.kind, 'backed')
+    await until(() => vaultOf(again).quantity(DIAMOND) === 0n)
+  },
+)
+
+t.test('whoever begins to listen hears of compensations that nobody has acknowledged', async (t) => {
+  const mesh = new TestMesh()
+  t.teardown(() => mesh.close())
+  const [a, b] = await three(mesh)
+  await vaultOf(a).deposit(DIAMOND, 10).reached('STRONG')
+  a.setCut(['b', 'c'])
+  await until(() => b.members().find(({ serverId }) => serverId === 'a')!.linked === false)
+  vaultOf(a).tryWithdraw(DIAMOND, 10)
+  const lost = await vaultOf(b).withdraw(DIAMOND, 10)
+  a.setCut([])
+  t.equal(await lost.settled, 'compensated')
+  const told: string[] = []
+  b.on('compensated', () => {
+    throw new Error('a listener that throws')
+  })
+  b.on('compensated', ({ id }) => told.push(id))
+  await until(() => told.length > 0)
+  b.acknowledgeCompensation(lost.id!)
+  b.on('compensated', ({ id }) => told.push(id))
+  await new Promise(setImmediate)
+  t.same(told, [lost.id])
+})
+
+t.test('a clock that goes back does not make a later incarnation an earlier one', async (t) => {
+  const mesh = new TestMesh()
+  t.teardown(() => mesh.close())
+  const a = await mesh.start('a')
+  const first = await mesh.startInMemory('m', { peers: [a.address] })
+  await first.ready
+  vaultOf(first).deposit(DIAMOND, 1)
+  await until(() => vaultOf(a).quantity(DIAMOND) === 1n)
+  await first.stop()
+  const real = createRealEnvironment()
+  const clock = { monotonicMs: () => real.clock.monotonicMs(), wallMs: () => real.clock.wallMs() - 7_200_000 }
+  const second = await mesh.startInMemory('m', { peers: [a.address], environment: { ...real, clock } })
+  const replicas: string[] = []
+  second.on('incarnation', ({ replica }) => replicas.push(replica))
+  await until(() => replicas.length > 0)
+  t.ok(replicas[0]! > first.status().replica, `${replicas[0]} is later than ${first.status().replica}`)
+  vaultOf(second).deposit(DIAMOND, 5)
+  await until(() => vaultOf(a).quantity(DIAMOND) === 6n)
+  t.equal((await vaultOf(a).withdraw(DIAMOND, 5, { mode: 'backed' })).kind, 'backed', 'its rights can be had')
+})

@@ -43,6 +43,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
     'wire',
   ],
   simulation: [
+    'conflict',
     'crdt',
     'environment',
     'gossip',

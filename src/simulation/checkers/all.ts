@@ -1,14 +1,18 @@
 import { boundedQueues } from './bounded-queues.js'
 import type { CreateChecker } from './checker.js'
+import { compensationsTold } from './compensations-told.js'
 import { conservation } from './conservation.js'
 import { dotsUsedOnce } from './dots-used-once.js'
 import { equalLogs } from './equal-logs.js'
 import { equalVectors } from './equal-vectors.js'
 import { eventsDelivered } from './events-delivered.js'
+import { grantsAskedFor } from './grants-asked-for.js'
 import { lockExclusion } from './lock-exclusion.js'
 import { oneLeaderPerTerm } from './one-leader-per-term.js'
 import { outcomes } from './outcomes.js'
 import { persistedFirst } from './persisted-first.js'
+import { settledWithdrawals } from './settled-withdrawals.js'
+import { soundCompensations } from './sound-compensations.js'
 import { soundMembers } from './sound-members.js'
 import { strongEvents } from './strong-events.js'
 import { strongLinearizable } from './strong-linearizable.js'
@@ -22,6 +26,10 @@ export const ALL_CHECKERS: readonly CreateChecker[] = [
   equalVectors,
   vectorsAdvance,
   boundedQueues,
+  soundCompensations,
+  grantsAskedFor,
+  settledWithdrawals,
+  compensationsTold,
   conservation,
   outcomes,
   eventsDelivered,

@@ -1,3 +1,4 @@
+import type { MeshNode } from '../../node/mesh-node.js'
 import { keyOf } from '../run/ledger.js'
 import type { Run } from '../run/run.js'
 import type { Checker } from './checker.js'
@@ -21,19 +22,37 @@ export function conservation(run: Run): Checker {
           for (const item of items.get(place.storage) ?? []) {
             const { least, most } = bounds.get(keyOf(place.storage, item)) ?? { least: 0n, most: 0n }
             const found = run.storage(node, place).quantity(item)
-            // Two halves of a split mesh may each take the last one; then fewer than none are visible as none.
-            const visibleLeast = least > 0n ? least : 0n
-            const visibleMost = most > 0n ? most : 0n
-            if (found >= visibleLeast && found <= visibleMost) continue
+            if (found >= least && found <= most) continue
             run.fail(
               'C1',
               `${server.name} holds ${found} ${item} in ${place.storage}; ` +
-                `the acknowledged operations allow ${visibleLeast} to ${visibleMost}`,
+                `the acknowledged operations allow ${least} to ${most}`,
               server.number,
             )
           }
         }
+        checkMoves(run, server.number, node, items)
       }
     },
+  }
+}
+
+/** Between storages nothing is lost or doubled on the way (W14): half a move would show in their sum. */
+function checkMoves(
+  run: Run,
+  server: number,
+  node: MeshNode,
+  items: ReadonlyMap<string, ReadonlySet<string>>,
+): void {
+  const shared = run.places.filter(({ world }) => world === undefined)
+  const isShared = new Set(shared.map(({ storage }) => storage))
+  const sums = run.ledger.boundsAcross((storage) => (isShared.has(storage) ? 'shared' : storage))
+  for (const item of new Set(shared.flatMap(({ storage }) => [...(items.get(storage) ?? [])]))) {
+    const { least, most } = sums.get(keyOf('shared', item)) ?? { least: 0n, most: 0n }
+    let found = 0n
+    for (const place of shared) found += run.storage(node, place).quantity(item)
+    if (found >= least && found <= most) continue
+    const allowed = `the operations other than moves allow ${least} to ${most}`
+    run.fail('W14', `there are ${found} ${item} in all shared storages together; ${allowed}`, server)
   }
 }

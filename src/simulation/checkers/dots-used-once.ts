@@ -4,6 +4,7 @@ import { Partition } from '../../crdt/partition.js'
 import { topicKey } from '../../gossip/acknowledgements.js'
 import type { MeshNode } from '../../node/mesh-node.js'
 import { Rejoin } from '../../node/rejoin.js'
+import { serverOfReplica } from '../../sync/identity.js'
 import { override } from '../override.js'
 import type { Run } from '../run/run.js'
 import type { Checker } from './checker.js'
@@ -33,6 +34,7 @@ export function dotsUsedOnce(run: Run): Checker {
         const server = run.cluster.kernel.owner?.server
         if (self !== undefined && server !== undefined && outcome !== 'gap')
           run.holdings.raised(server, run.nowUs, topicKey(this.name, delta.replica), delta.to)
+        if (outcome === 'applied') arrived(delta)
         return outcome
       }
     }),
@@ -78,6 +80,16 @@ export function dotsUsedOnce(run: Run): Checker {
     if (isBeyondPromise(writer, topic, number)) {
       run.endWithout(`s${writer} numbers again after a lost disk, with holders of its writes out of reach`)
     } else run.fail('I2', `${topic.split('\n')[1]} used number ${number} twice`, writer)
+  }
+  /** What was on its way while its number was given again, and held by nobody, has reached somebody after all. */
+  const arrived = (delta: Delta) => {
+    const topic = topicKey(delta.partition, delta.replica)
+    for (const cell of delta.cells) {
+      const newest = used.get(`${topic}|${cell.number}`)
+      if (newest === undefined || compareCells(newest, cell) === 0) continue
+      const writer = run.options.names.indexOf(serverOfReplica(delta.replica))
+      reused(writer, delta.replica, cell.number)
+    }
   }
   const flushed = (delta: Delta) => {
     const writer = run.cluster.kernel.owner?.server

@@ -3,6 +3,7 @@ import type { Mutant } from './mutant.js'
 import { replicationMutants } from './replication.js'
 import { strongMutants } from './strong.js'
 import { surfaceMutants } from './surface.js'
+import { withdrawalMutants } from './withdrawals.js'
 
 /** Every broken variant. A new family is a file of its own and a line here. */
 export const MUTANTS: readonly Mutant[] = [
@@ -10,4 +11,5 @@ export const MUTANTS: readonly Mutant[] = [
   ...durabilityMutants,
   ...surfaceMutants,
   ...strongMutants,
+  ...withdrawalMutants,
 ]

@@ -1,6 +1,7 @@
 import type { Mutant } from '../mutants/mutant.js'
 import { drawRunOptions } from './options.js'
 import { type RunResult, simulate } from './simulate.js'
+import { noWithdrawals, type WithdrawalCounts } from './withdrawal-book.js'
 
 /** Sums over many runs. */
 export interface CampaignTotals {
@@ -10,6 +11,7 @@ export interface CampaignTotals {
   excused: number
   virtualMs: number
   events: number
+  readonly withdrawals: WithdrawalCounts
 }
 
 export interface CampaignOptions {
@@ -23,13 +25,22 @@ export interface CampaignOptions {
 
 /** Runs one seed after another. */
 export async function campaign(options: CampaignOptions): Promise<CampaignTotals> {
-  const totals: CampaignTotals = { seeds: 0, failed: [], excused: 0, virtualMs: 0, events: 0 }
+  const totals: CampaignTotals = {
+    seeds: 0,
+    failed: [],
+    excused: 0,
+    virtualMs: 0,
+    events: 0,
+    withdrawals: noWithdrawals(),
+  }
   for (const seed of options.seeds) {
     if (!options.goOn()) break
     const result = await simulate(drawRunOptions(seed, options.workload))
     totals.seeds++
     totals.virtualMs += result.virtualMs
     totals.events += result.events
+    for (const [way, count] of Object.entries(result.withdrawals))
+      totals.withdrawals[way as keyof WithdrawalCounts] += count
     if (result.excuse !== undefined) totals.excused++
     if (result.violation !== undefined) totals.failed.push(seed)
     await options.onResult?.(result)

@@ -13,8 +13,12 @@ export interface LedgerEntry {
   quorum: { readonly atUs: number; readonly servers: number } | undefined
   /** Known never to have happened, or to have been undone. */
   void: boolean
-  /** A withdrawal that was not backed and whose settlement the harness has not heard of. */
-  mayBeCompensated: boolean
+  /** Id of a withdrawal that was not backed: how it ends is for the mesh to say. */
+  provisional: string | undefined
+  /** It may stand or not whatever was acknowledged: unsettled, or a retry that an earlier attempt may have made void. */
+  isOptional: boolean
+  /** Part of a move between storages: it counts with its other half or not at all. */
+  readonly isMove: boolean
 }
 
 /** A server has forgotten everything later than `backToUs` (undefined: everything). */
@@ -39,15 +43,18 @@ export class Ledger {
   readonly #losses: Loss[] = []
 
   record(
-    operation: Pick<LedgerEntry, 'kind' | 'storage' | 'item' | 'amount' | 'server' | 'atUs'>,
+    operation: Pick<LedgerEntry, 'kind' | 'storage' | 'item' | 'amount' | 'server' | 'atUs'> &
+      Partial<Pick<LedgerEntry, 'isMove'>>,
   ): LedgerEntry {
     const entry: LedgerEntry = {
+      isMove: false,
       ...operation,
       number: this.entries.length,
       durableUs: undefined,
       quorum: undefined,
       void: false,
-      mayBeCompensated: false,
+      provisional: undefined,
+      isOptional: false,
     }
     this.entries.push(entry)
     return entry
@@ -62,9 +69,14 @@ export class Ledger {
     return this.#losses.some((loss) => loss.server === server)
   }
 
+  /** Whether that server has lost what it did at `atUs`, or may have. */
+  hasLostSince(server: number, atUs: number): boolean {
+    return this.#losses.some((loss) => loss.server === server && forgets(loss, atUs))
+  }
+
   /** True when the mesh must know of it, whatever has happened. */
   mustStand(entry: LedgerEntry): boolean {
-    if (entry.durableUs === undefined || entry.void || entry.mayBeCompensated) return false
+    if (entry.durableUs === undefined || entry.void || entry.isOptional) return false
     const { durableUs, quorum } = entry
     const ownLost = this.#losses.some((loss) => loss.server === entry.server && forgets(loss, durableUs))
     if (!ownLost) return true
@@ -77,9 +89,19 @@ export class Ledger {
 
   /** What may be found at the end, for every storage and item that was ever asked for. */
   bounds(): Map<string, Bounds> {
+    return this.#sums(({ storage, item }) => keyOf(storage, item))
+  }
+
+  /** The same for groups of storages between which items are moved: each move counts whole, so not at all. */
+  boundsAcross(groupOf: (storage: string) => string): Map<string, Bounds> {
+    return this.#sums(({ storage, item, isMove }) => (isMove ? undefined : keyOf(groupOf(storage), item)))
+  }
+
+  #sums(keyOfEntry: (entry: LedgerEntry) => string | undefined): Map<string, Bounds> {
     const bounds = new Map<string, Bounds>()
     for (const entry of this.entries) {
-      const key = keyOf(entry.storage, entry.item)
+      const key = keyOfEntry(entry)
+      if (key === undefined) continue
       const { least, most } = bounds.get(key) ?? { least: 0n, most: 0n }
       const must = this.mustStand(entry)
       if (entry.void) bounds.set(key, { least, most })

@@ -1,9 +1,10 @@
 import type { RaftConfigOptions } from '../../node/config.js'
 import type { DiskProfile } from '../disk/store.js'
-import { drawFaultRates, drawFaults, NO_FAULTS } from '../faults/draw-faults.js'
+import { drawFaultRates, drawFaults, type FaultRates, NO_FAULTS } from '../faults/draw-faults.js'
 import type { Fault, FaultKind } from '../faults/fault.js'
 import { SeededRandom } from '../kernel/random.js'
 import type { NetworkProfile } from '../network/conditions.js'
+import type { ResolverChoice } from './resolvers.js'
 
 export type DurabilityChoice = 'sync' | 'group' | 'memory'
 
@@ -56,6 +57,10 @@ export interface RunOptions {
   readonly maxClockDrift: number
   readonly maxWallOffsetMs: number
   readonly faults: readonly Fault[]
+  /** How each server decides conflicts; they need not agree. */
+  readonly resolvers: readonly ResolverChoice[]
+  /** Share of runs in which nothing is withdrawn but what is backed. */
+  readonly backedOnly: boolean
   /** The server that founds the strong group; undefined: there is none. */
   readonly founder?: number
 }
@@ -94,6 +99,8 @@ export function drawRunOptions(seed: number, workload: string): RunOptions {
     snapshotEveryBytes: random.fork('snapshots').pick([2_000, 20_000, 1_000_000]),
     batchItems: flood ? 1_000 : 300,
     batchShare: flood ? 1 : random.fork('batches').pick([0, 0, 0, 0.01]),
+    resolvers: drawResolvers(random.fork('resolvers'), servers),
+    backedOnly: random.fork('backed-only').chance(0.2),
     maxClockDrift: random.fork('drift').pick([0, 0.000_1, 0.01]),
     maxWallOffsetMs: random.fork('wall').pick([0, 100, 600_000]),
     faults: faultless
@@ -102,10 +109,31 @@ export function drawRunOptions(seed: number, workload: string): RunOptions {
           random.fork('faults'),
           servers,
           safetyMs,
-          flood ? FLOOD_WEATHER : drawFaultRates(random.fork('rates')),
+          flood ? FLOOD_WEATHER : weatherOf(workload, drawFaultRates(random.fork('rates'))),
         ),
   }
+  if (workload === 'withdrawals') return forWithdrawals(options, random.fork('withdrawals'))
   return STRONG_WORKLOADS.has(workload) ? forStrong(options, random.fork('strong')) : options
+}
+
+/** Withdrawals meet each other where servers are cut off from each other. */
+function weatherOf(workload: string, rates: FaultRates): FaultRates {
+  return workload === 'withdrawals' ? { ...rates, partition: Math.max(rates.partition, 4) } : rates
+}
+
+/** Few items that many want, and two storages between which they are moved. */
+function forWithdrawals(options: RunOptions, random: SeededRandom): RunOptions {
+  const places = options.places.some(({ storage }) => storage === 'bank')
+    ? options.places
+    : [...options.places, { storage: 'bank', world: undefined }]
+  return {
+    ...options,
+    places,
+    items: random.pick([1, 1, 2, 3]),
+    operationsPerSecond: random.pick([5, 10, 20]),
+    depositShare: random.pick([0.2, 0.35, 0.5]),
+    batchShare: 0,
+  }
 }
 
 /** Workloads that need a strong group. */
@@ -182,6 +210,14 @@ function drawPeers(random: SeededRandom, servers: number): number[][] {
     if (shape === 'first') return others.filter((other) => other < 2)
     return others.filter((other) => other === (number + servers - 1) % servers)
   })
+}
+
+/** Mostly the default everywhere; sometimes another one, sometimes each its own. */
+function drawResolvers(random: SeededRandom, servers: number): ResolverChoice[] {
+  const all = random.pick(['lower-id', 'lower-id', 'lower-id', 'earlier-time', 'manual', 'each'] as const)
+  return Array.from({ length: servers }, () =>
+    all === 'each' ? random.pick(['lower-id', 'earlier-time', 'manual', 'throws', 'selfish'] as const) : all,
+  )
 }
 
 /** A majority or more, sometimes everyone. */

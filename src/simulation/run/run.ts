@@ -7,12 +7,15 @@ import type { Checker } from '../checkers/checker.js'
 import { Cluster } from '../cluster/cluster.js'
 import type { Server } from '../cluster/server.js'
 import { StrongHistory } from '../strong/history.js'
+import { attachApplication } from './application.js'
 import { Holdings } from './holdings.js'
 import { labelOfFrame } from './label-of-frame.js'
 import { Ledger, type LedgerEntry } from './ledger.js'
 import type { Place, RunOptions } from './options.js'
+import { RESOLVERS } from './resolvers.js'
 import { snapshotSooner } from './snapshot-sooner.js'
 import type { Violation } from './violation.js'
+import { WithdrawalBook } from './withdrawal-book.js'
 
 /** A server whose process ended by itself is started again after this, as a supervisor would. */
 const SUPERVISOR_DELAY_MS = 500
@@ -51,6 +54,7 @@ export interface Heard {
 export class Run {
   readonly cluster: Cluster<MeshNode>
   readonly ledger = new Ledger()
+  readonly withdrawals = new WithdrawalBook()
   readonly holdings = new Holdings()
   readonly strong = new StrongHistory(() => this.nowUs)
   readonly checkers: readonly Checker[]
@@ -90,6 +94,7 @@ export class Run {
           durability: options.durability[server]!,
           ...(options.durability[server] === 'memory' ? {} : { dataDir: '/data' }),
           ...options.node,
+          resolver: RESOLVERS[options.resolvers[server]!],
           environment,
         }),
       {
@@ -225,6 +230,7 @@ export class Run {
     this.heard.set(key, { sinceUs: this.nowUs, events })
     this.#mark(server.number, 'node runs')
     for (const listener of this.#runningListeners) listener(server, node)
+    attachApplication(this, server, node)
     node.on('event', (event) => {
       if (event.type === 'SERVER_JOIN' || event.type === 'SERVER_LEAVE') return
       if (events.has(event.eventId)) this.fail('E2', `event ${event.eventId} came twice`, server.number)

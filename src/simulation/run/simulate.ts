@@ -1,14 +1,19 @@
+import { isUndecided } from '../../crdt/provisional.js'
+import type { MeshNode } from '../../node/mesh-node.js'
 import { OBSERVE_EVERY_MS } from '../checkers/checker.js'
 import { vectorKey } from '../checkers/equal-vectors.js'
+import type { Server } from '../cluster/server.js'
 import { FaultInjector } from '../faults/injector.js'
 import type { Mutant } from '../mutants/mutant.js'
 import type { RecordedTrace } from '../trace/recorder.js'
+import { provisionalsOf } from '../withdrawals/provisionals.js'
 import { WORKLOADS } from '../workloads/all.js'
 import { Acquaintances } from './acquaintances.js'
 import { audited } from './audited.js'
 import type { RunOptions } from './options.js'
 import { Run, stackOf } from './run.js'
 import type { Violation } from './violation.js'
+import type { WithdrawalCounts } from './withdrawal-book.js'
 
 export interface RunResult {
   readonly options: RunOptions
@@ -19,6 +24,7 @@ export interface RunResult {
   readonly events: number
   readonly virtualMs: number
   readonly operations: number
+  readonly withdrawals: WithdrawalCounts
   readonly trace: RecordedTrace | undefined
 }
 
@@ -55,12 +61,16 @@ export async function simulate(options: RunOptions, extras: SimulateExtras = {})
     events: kernel.executed,
     virtualMs: kernel.nowUs / 1000,
     operations: run.ledger.entries.length + run.strong.operations,
+    withdrawals: run.withdrawals.counts,
     trace: recorder?.trace(),
   }
 }
 
 /** Longest time in which a healed node answers what a workload asks of it at last, an election included. */
 const FINISH_MS = 20_000
+
+/** In a mesh that agrees every withdrawal is settled within this: requests are repeated, resolvers overruled. */
+const SETTLE_MS = 30_000
 
 /** So long the agreement must last. */
 const STABLE_MS = 2_000
@@ -87,6 +97,7 @@ async function phases(run: Run): Promise<void> {
   // A disk may still be busy with what it was given while it was slow: what becomes durable only then is news.
   // Whoever waits for something that will not come is told so within that time.
   await converge(run, all, 'a healed mesh', () => run.openQuestions().length === 0)
+  await settle(run)
   const { finish } = WORKLOADS.get(options.workload) ?? {}
   if (finish !== undefined && !run.over) {
     finish(run)
@@ -126,6 +137,30 @@ async function converge(
   if (reason !== undefined) {
     run.fail('C2', `${who} has not converged within ${run.options.livenessMs} ms: ${reason}`, undefined)
   }
+}
+
+/** Nothing stays provisional for ever (W9); then all agree again. */
+async function settle(run: Run): Promise<void> {
+  let reason: string | undefined
+  await observed(run, SETTLE_MS, () => {
+    reason = run.cluster.servers.map(whyNotSettled).find((found) => found !== undefined)
+    return reason === undefined
+  })
+  if (reason !== undefined) {
+    run.fail('W9', `a healed mesh has not settled within ${SETTLE_MS} ms: ${reason}`, undefined)
+    return
+  }
+  const all = run.cluster.servers.map(({ number }) => number)
+  await converge(run, all, 'a settled mesh')
+}
+
+function whyNotSettled({ name, node }: Server<MeshNode>): string | undefined {
+  for (const { withdrawal } of node === undefined ? [] : provisionalsOf(node)) {
+    const { amount, id, item, replica, state, storage } = withdrawal
+    if (isUndecided(state))
+      return `${id} by ${replica}, ${amount} ${item} in ${storage}, is ${state} on ${name}`
+  }
+  return undefined
 }
 
 /** Lets time pass, with all checkers watching, until `done`, or the time is over, or a promise is broken. */

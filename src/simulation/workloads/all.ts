@@ -2,6 +2,7 @@ import { counters, flood } from './counters.js'
 import { events } from './events.js'
 import { leaderHunt } from './leader-hunt.js'
 import { strong } from './strong.js'
+import { withdrawals } from './withdrawals.js'
 import type { Workload } from './workload.js'
 
 /** Several at once: what most runs do. */
@@ -14,5 +15,8 @@ const mixed: Workload = {
 }
 
 export const WORKLOADS: ReadonlyMap<string, Workload> = new Map(
-  [mixed, counters, flood, events, strong, leaderHunt].map((workload) => [workload.name, workload]),
+  [mixed, counters, flood, events, withdrawals, strong, leaderHunt].map((workload) => [
+    workload.name,
+    workload,
+  ]),
 )

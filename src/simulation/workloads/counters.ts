@@ -87,7 +87,7 @@ function perform(
 
   const entry = run.ledger.record({ ...what, server: server.number, atUs: run.nowUs })
   const name = `${kind} ${amount} ${item} in ${what.storage}`
-  if (receipt instanceof Withdrawal && receipt.kind === 'provisional') watchSettlement(entry, receipt)
+  if (receipt instanceof Withdrawal) run.withdrawals.made(entry, receipt)
   run.cluster.recorder?.mark({ kind: 'operation', server: server.number, atUs: run.nowUs, label: name })
   run.ask(server, `${name}: durable`, receipt.durable, (error) => {
     if (error === undefined) entry.durableUs = run.nowUs
@@ -110,18 +110,6 @@ function perform(
 /** Rights may cover more than is visible while the news of a deposit or grant elsewhere is still under way. */
 function isBacked(receipt: Receipt): boolean {
   return receipt instanceof Withdrawal && receipt.kind === 'backed'
-}
-
-/** Until it is settled, and for good when a crash swallows the news, a provisional withdrawal may stand or not. */
-function watchSettlement(entry: LedgerEntry, withdrawal: Withdrawal): void {
-  entry.mayBeCompensated = true
-  withdrawal.settled.then(
-    (settled) => {
-      entry.mayBeCompensated = false
-      entry.void = settled === 'compensated'
-    },
-    () => undefined,
-  )
 }
 
 export function hasCode(error: unknown, codes: ReadonlySet<string>): boolean {

@@ -1,0 +1,303 @@
+import { Borrowing } from '../../conflict/borrowing.js'
+import { Debts } from '../../conflict/debts.js'
+import type { Effect, ItemPlace } from '../../conflict/effects.js'
+import type { ItemState } from '../../conflict/item-state.js'
+import { Settlement } from '../../conflict/settlement.js'
+import type { Standing } from '../../conflict/standing.js'
+import { CellKind } from '../../crdt/cell.js'
+import { CellTable } from '../../crdt/cell-table.js'
+import { addQuantities, subtractQuantities } from '../../crdt/column.js'
+import { type OwnWrite, OwnWrites } from '../../crdt/own-writes.js'
+import type { Partition } from '../../crdt/partition.js'
+import { grantedTo, notNegative, type Quantity } from '../../crdt/rights.js'
+import { OperationLog } from '../../node/operation-log.js'
+import { Settlements } from '../../node/settlements.js'
+import { Withdrawals } from '../../node/withdrawals.js'
+import { override } from '../override.js'
+import type { Run } from '../run/run.js'
+import type { Mutant } from './mutant.js'
+
+/** A method that is private to its class. */
+type Methods = Record<string, (...args: never[]) => unknown>
+
+/** Replaces a method whose name the type checker hides. */
+function replace(
+  run: Run,
+  target: object,
+  name: string,
+  // biome-ignore lint/suspicious/noExplicitAny: what a private method takes cannot be named from outside
+  create: (original: (...args: any[]) => any) => (this: any, ...args: any[]) => any,
+): void {
+  run.atCleanUp(override(target as Methods, name, create as never))
+}
+
+function mutant(
+  name: string,
+  invariant: string,
+  withinSeeds: number,
+  apply: (run: Run) => void,
+  alsoInvariants: readonly string[] = [],
+): Mutant {
+  return { name, invariant, alsoInvariants, withinSeeds, workload: 'withdrawals', apply }
+}
+
+/** What every node of the run believes of itself and of others is changed. */
+function misjudges(run: Run, change: Partial<Standing>): void {
+  replace(run, Settlements.prototype, 'create', (original) => {
+    return function (partition: Partition) {
+      const { standing } = this.options
+      const options = { ...this.options, standing: (of: Partition) => ({ ...standing(of), ...change }) }
+      return original.call({ ...this, options }, partition)
+    }
+  })
+}
+
+type Entry = { readonly partition: Partition }
+
+const rightsMutants: readonly Mutant[] = [
+  mutant(
+    'a-backed-withdrawal-may-overdraw',
+    'W13',
+    30,
+    (run) => {
+      replace(run, Settlement.prototype, 'tryWithdraw', (original) => {
+        return function (this: Entry, entry: number, amount: Quantity, nowMs: number, beside?: OwnWrite) {
+          const { own, table } = this.partition
+          if (own.rights(entry) >= amount || table.total(entry) < amount)
+            return original.call(this, entry, amount, nowMs, beside)
+          own.batch([{ entry, withdrawn: amount }, ...(beside ? [beside] : [])])
+          return true
+        }
+      })
+    },
+    ['C2', 'W9'],
+  ),
+  mutant('a-grant-to-oneself-mints-rights', 'W13', 30, (run) => {
+    replace(run, Settlement.prototype, 'tryWithdraw', (original) => {
+      return function (this: Entry, entry: number, amount: Quantity, ...rest: unknown[]) {
+        const { own, table } = this.partition
+        const missing = Number(amount) - Number(own.rights(entry))
+        // T[i][i], counted where it arrives and not where it leaves.
+        if (missing > 0 && table.total(entry) >= amount) table.addRightsElsewhere(entry, -missing)
+        return original.call(this, entry, amount, ...rest)
+      }
+    })
+  }),
+  mutant('a-donor-keeps-what-it-grants', 'W13', 60, (run) => {
+    run.atCleanUp(
+      override(CellTable.prototype, 'addRightsElsewhere', (original) => {
+        return function (this: CellTable, entry, amount) {
+          if (amount < 0) original.call(this, entry, amount)
+        }
+      }),
+    )
+  }),
+  mutant('a-request-that-comes-again-grants-again', 'W15', 60, (run) => {
+    run.atCleanUp(
+      override(Settlement.prototype, 'borrowAsked', (original) => {
+        return function (this: Settlement, from, ask, nowMs) {
+          const { own } = (this as unknown as Entry).partition
+          const granted = own.grantedTotal(entryOf(this, ask), from)
+          original.call(this, from, { ...ask, target: addQuantities(ask.target, granted) }, nowMs)
+        }
+      }),
+    )
+  }),
+  mutant('rights-are-spent-before-the-grant-is-journalled', 'W13', 150, (run) => {
+    // The donor answers at once, and the asker spends on that answer instead of waiting for the grant itself.
+    replace(run, Withdrawals.prototype, 'carryOut', (original) => {
+      return function () {
+        const { settlement } = this
+        const effects: Effect[] = settlement.takeEffects()
+        for (const effect of effects) if (effect.type === 'answer') this.perform(effect)
+        settlement.takeEffects = () => effects.filter(({ type }) => type !== 'answer')
+        original.call(this)
+        delete settlement.takeEffects
+      }
+    })
+    const promised = new WeakMap<CellTable, Map<number, Map<string, Quantity>>>()
+    run.atCleanUp(
+      override(Settlement.prototype, 'borrowAnswered', (original) => {
+        return function (this: Settlement, from, answer, nowMs) {
+          const { partition } = this as unknown as Entry
+          const entry = entryOf(this, answer)
+          const byEntry = promised.get(partition.table) ?? new Map<number, Map<string, Quantity>>()
+          const before = byEntry.get(entry)?.get(from) ?? grantedHere(partition, entry, from)
+          if (answer.total > before) {
+            byEntry.set(entry, new Map(byEntry.get(entry)).set(from, answer.total))
+            promised.set(partition.table, byEntry)
+            promisers.set(partition.table, partition)
+          }
+          original.call(this, from, answer, nowMs)
+        }
+      }),
+    )
+    const promisers = new WeakMap<CellTable, Partition>()
+    run.atCleanUp(
+      override(CellTable.prototype, 'ownRights', (original) => {
+        return function (this: CellTable, entry) {
+          let rights = original.call(this, entry)
+          for (const [donor, total] of promised.get(this)?.get(entry) ?? []) {
+            const here = grantedHere(promisers.get(this)!, entry, donor)
+            rights = addQuantities(rights, notNegative(subtractQuantities(total, here)))
+          }
+          return rights
+        }
+      }),
+    )
+  }),
+  mutant('requests-for-rights-never-expire', 'W9', 150, (run) => {
+    run.atCleanUp(
+      override(Borrowing.prototype, 'expire', () => {
+        return () => undefined
+      }),
+    )
+  }),
+  mutant(
+    'a-waiting-withdrawal-is-forgotten-with-its-item',
+    'N1',
+    60,
+    (run) => {
+      replace(run, Settlement.prototype, 'isIdle', (original) => {
+        return function (entry: number, state: ItemState, nowMs: number) {
+          return original.call(this, entry, { ...state, waiting: [] }, nowMs)
+        }
+      })
+    },
+    ['O1'],
+  ),
+]
+
+const GIVEN_BACK_LATER_MS = 1_000
+
+const settlementMutants: readonly Mutant[] = [
+  mutant('every-server-compensates-a-loser', 'W5', 40, (run) => {
+    replace(run, Debts.prototype, 'maySettle', () => () => true)
+  }),
+  mutant(
+    'a-compensation-is-forgotten-in-a-crash',
+    'W3',
+    80,
+    (run) => {
+      // The withdrawal is closed at once, the items come back a while later: two writes instead of one batch.
+      replace(run, Settlement.prototype, 'close', (original) => {
+        return function (withdrawal, state, counter, nowMs) {
+          if (state !== 'compensated') return original.call(this, withdrawal, state, counter, nowMs)
+          original.call(this, withdrawal, state, undefined, nowMs)
+          const server = run.cluster.servers[run.cluster.kernel.owner?.server ?? 0]!
+          const { generation } = server
+          run.cluster.after(GIVEN_BACK_LATER_MS, () => {
+            run.cluster.within(server, () => {
+              if (server.generation === generation) this.partition.own.batch([counter])
+            })
+          })
+        }
+      })
+    },
+    ['W13', 'C1', 'W4'],
+  ),
+  mutant('a-compensation-is-told-once', 'W11', 60, (run) => {
+    replace(run, Settlements.prototype, 'tellAgain', () => () => undefined)
+  }),
+  mutant('an-acknowledged-compensation-is-told-again', 'W11', 60, (run) => {
+    run.atCleanUp(
+      override(Settlement.prototype, 'acknowledge', () => {
+        return function (this: Settlement, id) {
+          return this.unacknowledged().some((withdrawal) => withdrawal.id === id)
+        }
+      }),
+    )
+  }),
+  mutant('a-partial-view-compensates', 'W4', 60, (run) => {
+    run.atCleanUp(
+      override(Debts.prototype, 'overdraw', () => {
+        return function (this: Debts, entry) {
+          return notNegative(-(this as unknown as Entry).partition.table.total(entry))
+        }
+      }),
+    )
+  }),
+  mutant(
+    'confirmed-without-cover',
+    'W13',
+    30,
+    (run) => {
+      run.atCleanUp(override(Debts.prototype, 'of', () => () => 0))
+    },
+    ['C2'],
+  ),
+  mutant(
+    'settles-and-spends-before-it-is-certain',
+    'W7',
+    150,
+    (run) => {
+      misjudges(run, { isCertain: () => true })
+    },
+    ['W13', 'W8', 'C1'],
+  ),
+  mutant('former-withdrawals-are-settled-before-all-is-known', 'W6', 300, (run) => {
+    misjudges(run, { knowsFormer: () => true })
+  }),
+  mutant('former-withdrawals-stay-open', 'W9', 60, (run) => {
+    misjudges(run, { knowsFormer: () => false })
+  }),
+  mutant('rights-of-former-incarnations-are-waited-for', 'W9', 60, (run) => {
+    misjudges(run, { isSuperseded: () => false })
+  }),
+]
+
+const onceMutants: readonly Mutant[] = [
+  mutant(
+    'an-operation-id-is-forgotten-at-a-restart',
+    'W12',
+    60,
+    (run) => {
+      run.atCleanUp(
+        override(OperationLog.prototype, 'find', (original) => {
+          const seen = new WeakMap<OperationLog, Set<string>>()
+          return function (this: OperationLog, storage, operationId, content) {
+            const known = seen.get(this) ?? new Set()
+            seen.set(this, known)
+            const isOld = !known.has(operationId)
+            known.add(operationId)
+            return isOld ? undefined : original.call(this, storage, operationId, content)
+          }
+        }),
+      )
+    },
+    ['C1'],
+  ),
+  mutant(
+    'a-batch-is-written-in-pieces',
+    'W14',
+    150,
+    (run) => {
+      run.atCleanUp(
+        override(OwnWrites.prototype, 'batch', (original) => {
+          return function (this: OwnWrites, writes) {
+            for (const write of writes) {
+              original.call(this, [write])
+              ;(this as unknown as { seal(): void }).seal()
+            }
+          }
+        }),
+      )
+    },
+    ['C1', 'W3', 'W8', 'W13', 'W12'],
+  ),
+]
+
+export const withdrawalMutants: readonly Mutant[] = [...rightsMutants, ...settlementMutants, ...onceMutants]
+
+function entryOf(settlement: Settlement, { item, storage }: ItemPlace): number {
+  const { table } = (settlement as unknown as Entry).partition
+  return table.entry(table.namespace(CellKind.counter, storage), item)
+}
+
+/** What a donor has granted to this server as far as it has arrived. */
+function grantedHere(partition: Partition, entry: number, donor: string): Quantity {
+  const { table } = partition
+  const state = partition.replica(donor)
+  const cell = state ? table.findCell(entry, state.index) : -1
+  return cell < 0 ? 0 : grantedTo(table.counterValue(cell).granted, partition.ownReplica.replica)
+}
