@@ -53,7 +53,7 @@ export const CONFIG_KEYS: Readonly<Record<keyof FileConfig, string>> = {
   heartbeat_interval_ms: 'life signs this often; default 1000',
   checksum_interval_ms: 'checksums are compared with a random peer this often; default 60000',
   acceptable_pause_ms: 'a silence that is normal for these servers; default 2000',
-  rejoin_grace_ms: 'how long a restarted server waits for the rest of its peers; default 2000',
+  rejoin_grace_ms: 'how long a restarted server waits for further peers after the first; default 2000',
   retention_ms: 'how long published events are kept; default 3600000',
   run_transfers:
     'whether this server moves the items of the transfers that it owns; default true; false: the application does',

@@ -41,7 +41,7 @@ export interface MeshNodeOptions {
   readonly checksumIntervalMs?: number
   /** A silence that is normal for this network of game servers; default 2,000. */
   readonly acceptablePauseMs?: number
-  /** How long a restarted server waits for the rest of its peers once it has met one; default 2,000. */
+  /** After a restart writes get no number until so long after the first peer was met; default 2,000. */
   readonly rejoinGraceMs?: number
   /** How long published events and expired shared state are kept; default one hour. */
   readonly retentionMs?: number

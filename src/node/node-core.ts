@@ -87,7 +87,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
       ownWritesLost: (replica, number, name) => this.writership.writesLost(replica, number, name),
       digestHeard: (server, digest) => {
         this.settlements.heardFrom(server, digest)
-        this.rejoin.heardFrom(server, digest)
+        this.rejoin.heardFrom(digest)
       },
       merged: () => this.merged(),
       acknowledged: () => this.consistency.acknowledged(),

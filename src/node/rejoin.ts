@@ -6,9 +6,9 @@ export interface RejoinOptions {
   readonly partitions: ReadonlyMap<string, Partition>
   readonly scheduler: Scheduler
   readonly graceMs: number
-  /** Who else belongs to the mesh, by name; an address stands for somebody of whom nothing else is known. */
+  /** Who else belongs to the mesh as far as known, and who was configured. */
   readonly others: () => readonly string[]
-  /** Enough peers have said what they know of this server's writes. */
+  /** The peers have had their time to say what they know of this server's writes. */
   readonly onVerified: () => void
   /** Caught up with the first peer. */
   readonly onReady: () => void
@@ -18,12 +18,11 @@ export interface RejoinOptions {
  * The first moments of a node: it may number no new write until its peers have told what they know of its
  * former ones (invariant I2), and it is ready once it has what the first peer had.
  *
- * Verified means: every other server that the first peer knows of, and every configured one, has been heard, or the
- * grace time has passed since the first was.
+ * Verified means: the grace time has passed since the first peer was heard. That all known ones were heard by then
+ * says little: a backup does not know who came later, and the first peer may be new itself.
  * A server that reaches none of its peers stays unverified: it has nobody to send numbered writes to.
  */
 export class Rejoin {
-  private readonly heard = new Set<string>()
   private verified = false
   private ready = false
   private graceTimer: Timer | undefined
@@ -42,15 +41,11 @@ export class Rejoin {
     this.graceTimer?.cancel()
   }
 
-  heardFrom(server: string, digest: DigestMessage): void {
-    this.heard.add(server)
+  heardFrom(digest: DigestMessage): void {
     if (!this.verified) {
       this.graceTimer ??= this.options.scheduler.after(this.options.graceMs, () => this.graceIsOver())
     }
-    if (this.ready || this.missing) {
-      this.verifyWhenAllWereHeard()
-      return
-    }
+    if (this.ready || this.missing) return
     this.missing = digest.partitions.flatMap(({ partition: name, rows }) => {
       const partition = this.options.partitions.get(name)
       if (!partition) return []
@@ -74,15 +69,6 @@ export class Rejoin {
     this.verify()
   }
 
-  /**
-   * Who else there is, a backup may not know: what the first peer knows of that must have come first, and all that
-   * are configured must have been met. Then nothing is gained by waiting for the grace time.
-   */
-  private verifyWhenAllWereHeard(): void {
-    if (this.verified || !this.ready) return
-    if (this.options.others().every((other) => this.heard.has(other))) this.verify()
-  }
-
   /** A new incarnation has nothing to verify. */
   verify(): void {
     if (this.verified) return
@@ -93,7 +79,6 @@ export class Rejoin {
 
   private becomeReady(): void {
     this.ready = true
-    this.verifyWhenAllWereHeard()
     this.options.onReady()
   }
 }

@@ -2,6 +2,7 @@ import type { Cell, Delta } from '../../crdt/cell.js'
 import { compareCells } from '../../crdt/compare-cells.js'
 import { Partition } from '../../crdt/partition.js'
 import { topicKey } from '../../gossip/acknowledgements.js'
+import { Replicator } from '../../gossip/replicator.js'
 import type { MeshNode } from '../../node/mesh-node.js'
 import { Rejoin } from '../../node/rejoin.js'
 import { serverOfReplica } from '../../sync/identity.js'
@@ -43,11 +44,11 @@ export function dotsUsedOnce(run: Run): Checker {
   const heard = new Map<string, Map<string, number>>()
   const waitedInVain = new Set<string>()
   run.atCleanUp(
-    override(Rejoin.prototype, 'heardFrom', (original) => {
-      return function (this: Rejoin, server, digest) {
+    override(Replicator.prototype, 'onDigest', (original) => {
+      return function (this: Replicator, peer, digest) {
         const key = processKey(run)
-        heard.set(key, (heard.get(key) ?? new Map()).set(server, run.nowUs))
-        original.call(this, server, digest)
+        heard.set(key, (heard.get(key) ?? new Map()).set(peer.server, run.nowUs))
+        original.call(this, peer, digest)
       }
     }),
   )
