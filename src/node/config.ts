@@ -138,6 +138,13 @@ const milliseconds = (min: number) =>
   v.pipe(v.number(), v.integer(), v.minValue(min), v.maxValue(MAX_INTERVAL_MS))
 const address = v.pipe(v.string(), v.regex(/^ws:\/\/[^\s/]+:\d{1,5}\/?$/, 'must look like ws://host:port'))
 
+const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const
+
+function hasMethods(value: unknown, names: readonly string[]): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  return names.every((name) => typeof (value as Record<string, unknown>)[name] === 'function')
+}
+
 const schema = v.strictObject({
   clusterId: v.string(),
   serverId: v.string(),
@@ -172,7 +179,7 @@ const schema = v.strictObject({
     {},
   ),
   resolver: v.optional(
-    v.custom<ConflictResolver>((value) => typeof value === 'object' && value !== null && 'resolve' in value),
+    v.custom<ConflictResolver>((value) => hasMethods(value, ['resolve']), 'must have a method resolve'),
     lowerIdResolver,
   ),
   operationRetentionMs: v.optional(milliseconds(1_000), MAX_INTERVAL_MS),
@@ -191,7 +198,10 @@ const schema = v.strictObject({
     }),
   ),
   logger: v.optional(
-    v.custom<Logger>((value) => typeof value === 'object' && value !== null),
+    v.custom<Logger>(
+      (value) => hasMethods(value, LOG_LEVELS),
+      `must have the methods ${LOG_LEVELS.join(', ')}`,
+    ),
     silentLogger,
   ),
   environment: v.optional(v.custom<Environment>((value) => typeof value === 'object' && value !== null)),

@@ -389,6 +389,9 @@ t.test('options are checked before anything happens', async (t) => {
     { dataDir: 'x', durability: 'memory' },
     { syncIntervalMs: 0 },
     { worlds: ['a\nb'] },
+    { raft: { maxVoters: 3, unknown: true } },
+    { resolver: { resolve: 'first come' } },
+    { logger: { info: () => undefined } },
     { unknown: 1 },
   ]
   for (const change of bad) {
