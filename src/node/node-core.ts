@@ -207,9 +207,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
     // A replica that has never run before has nothing that its peers could know better.
     if (this.durables.incarnation.starts === 1) this.rejoin.verify()
     this.rejoin.start()
-    // A recovery gives up the peers that it would otherwise wait to hear of; it begins a new epoch, so no vote of
-    // an older one can be repeated (invariant RAFT-9).
-    if (this.config.recoverRaft) this.writership.recover()
+    this.writership.start(this.config.recoverRaft !== undefined)
     await this.links.start()
     this.presence.announce()
     this.targets.now()

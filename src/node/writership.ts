@@ -84,9 +84,18 @@ export class Writership {
     )
   }
 
-  /** A recovery begins a new epoch of the strong group, so no vote of an older one can be repeated. */
-  recover(): void {
-    this.startVoting()
+  /**
+   * A recovery gives up the peers that would otherwise be waited for; it begins a new epoch, so no vote of an older
+   * one can be repeated (RAFT-9). Nor are they waited for later, for more than a moment, until somebody has joined.
+   */
+  start(isRecovery: boolean): void {
+    const { durables, isStopping, patienceMs, scheduler } = this.options
+    if (isRecovery) this.startVoting()
+    else if (durables.raftDisk.isAloneSinceRecovery(durables.incarnation.replica)) {
+      scheduler.after(patienceMs, () => {
+        if (!this.hasLostWrites && !isStopping()) this.startVoting()
+      })
+    }
   }
 
   /** Until the incarnation has changed nothing may be numbered as the old one, whatever the peers say meanwhile. */

@@ -31,7 +31,7 @@ export function checkPageOptions({ limit, after }: PageOptions): void {
 
 /**
  * A page of keys with the prefix, as what `read` makes of each; those that it makes undefined are left out and
- * count for nothing. Entries that change between two pages are seen or not; no other one is missed or repeated.
+ * count for nothing. It costs what it shows, however many keys there are. Entries that change between two pages are seen or not; no other one is missed or repeated.
  */
 export function readPage<T>(
   store: StrongStore,
@@ -41,14 +41,17 @@ export function readPage<T>(
 ): Page<T> {
   const entries: T[] = []
   const { revision } = store
-  let last: string | undefined
-  for (const entry of store.list(prefix)) {
-    const suffix = entry.key.slice(prefix.length)
-    if (after !== undefined && suffix <= after) continue
-    if (entries.length >= limit) return { entries, revision, next: last }
-    const found = read(entry)
-    last = suffix
-    if (found !== undefined) entries.push(found)
+  let last = after
+  for (;;) {
+    // One more than is wanted: whether anything follows.
+    const asked = limit - entries.length + 1
+    const part = store.list(prefix, { limit: asked, ...(last !== undefined && { after: prefix + last }) })
+    for (const entry of part) {
+      if (entries.length >= limit) return { entries, revision, next: last }
+      const found = read(entry)
+      last = entry.key.slice(prefix.length)
+      if (found !== undefined) entries.push(found)
+    }
+    if (part.length < asked) return { entries, revision, next: undefined }
   }
-  return { entries, revision, next: undefined }
 }

@@ -6,6 +6,7 @@ import type { WireTuple } from '../wire/wire-value.js'
 import {
   entriesFromTuple,
   entriesToRecords,
+  FIRST_EPOCH,
   type GroupRecord,
   groupFromTuple,
   groupToRecord,
@@ -58,6 +59,16 @@ export class RaftDisk {
       snapshot: this.image?.metadata ?? this.group.start,
       entries: this.entries,
     }
+  }
+
+  /** A recovery has given up all others and nobody was taken in since: this member is the whole group. */
+  isAloneSinceRecovery(node: NodeId): boolean {
+    const { group, image, entries } = this
+    if (group.node !== node || group.epoch <= FIRST_EPOCH) return false
+    let { configuration } = image?.metadata ?? group.start
+    for (const entry of entries) if (entry.kind === 'configuration') configuration = entry.configuration
+    const { voters, learners } = configuration
+    return voters.length === 1 && voters[0] === node && learners.length === 0
   }
 
   /** What is certain without asking anybody: entries known to be committed when they were journalled. */

@@ -19,6 +19,9 @@ export interface RaftGroup {
   readonly epoch: number
 }
 
+/** A founding's. */
+export const FIRST_EPOCH = 1
+
 export const NO_GROUP: RaftGroup = { groupId: '', epoch: 0 }
 
 /** The first record of a server's life in a group. `start` is the snapshot metadata that the log begins with. */

@@ -15,11 +15,12 @@ import type { WireTuple } from '../wire/wire-value.js'
 import { MembershipManager, type ServerView } from './membership-manager.js'
 import type { RaftDisk } from './raft-disk.js'
 import { applyEntry, RaftDriver, type RaftOwner, type RaftTimings } from './raft-driver.js'
-import type { GroupRecord } from './raft-records.js'
+import { FIRST_EPOCH, type GroupRecord } from './raft-records.js'
 import { type RaftLinks, RaftTransport } from './raft-transport.js'
 import { restoreImage } from './snapshot-image.js'
 import { StrongClient } from './strong-client.js'
 import type {
+  ListPart,
   StrongChange,
   StrongOptions,
   StrongStore,
@@ -57,8 +58,6 @@ export type GroupEntry =
 /** How often the leader looks after the membership. */
 const MEMBERSHIP_INTERVAL_MS = 250
 const GROUP_ID_BYTES = 16
-/** Listing reads the store in pages of this size. */
-const PAGE_KEYS = 512
 
 /** Only a leader sends these: what a server that is in no group yet takes as an invitation. */
 const FROM_LEADER: ReadonlySet<RaftMessageType> = new Set<RaftMessageType>([
@@ -105,7 +104,7 @@ export class StrongGroup implements StrongStore, RaftOwner {
   private begin(node: NodeId, entry: GroupEntry): void {
     const { group } = this.options.disk
     if (entry === 'found') {
-      this.enter({ groupId: this.freshGroupId(), epoch: 1, node, start: founding(node).snapshot })
+      this.enter({ groupId: this.freshGroupId(), epoch: FIRST_EPOCH, node, start: founding(node).snapshot })
     } else if (entry === 'recover') this.recoverAlone()
     else if (group.node !== node) this.enter({ groupId: '', epoch: 0, node, start: joining().snapshot })
     this.run()
@@ -194,14 +193,8 @@ export class StrongGroup implements StrongStore, RaftOwner {
     return this.machine.get(key)
   }
 
-  list(prefix: string): KeyValue[] {
-    const all: KeyValue[] = []
-    for (;;) {
-      const after = all.at(-1)?.key
-      const page = this.machine.list({ prefix, limit: PAGE_KEYS, ...(after !== undefined && { after }) })
-      all.push(...page)
-      if (page.length < PAGE_KEYS) return all
-    }
+  list(prefix: string, part: ListPart = {}): KeyValue[] {
+    return this.machine.list({ prefix, limit: Number.POSITIVE_INFINITY, ...part })
   }
 
   barrier(options?: StrongOptions): Promise<void> {

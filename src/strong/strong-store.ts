@@ -30,6 +30,11 @@ export type StrongChange =
   | { readonly kind: 'events'; readonly events: readonly KeyEvent[]; readonly revision: number }
   | { readonly kind: 'reset'; readonly revision: number }
 
+export interface ListPart {
+  readonly after?: string
+  readonly limit?: number
+}
+
 /**
  * The mesh's strongly consistent key/value store (one Raft group), as code on one server sees it.
  *
@@ -46,8 +51,8 @@ export interface StrongStore {
   /** Revision that local reads reflect. */
   readonly revision: number
   get(key: string): KeyValue | undefined
-  /** All keys with the prefix, in order; read in pages inside. */
-  list(prefix: string): KeyValue[]
+  /** Keys with the prefix, in order: all of them, or a part of at most `limit` after the key `after`. */
+  list(prefix: string, part?: ListPart): KeyValue[]
   /**
    * Resolves when everything that any server was told is done before this call is visible to local reads.
    * @throws NoQuorumError, AbortedError, NotRunningError

@@ -96,6 +96,27 @@ t.test('a lock is held by one at a time, with rising fencing tokens', async (t) 
   )
 })
 
+t.test('a recovered server that stays alone is the whole group, also after a restart', async (t) => {
+  const mesh = new TestMesh()
+  t.teardown(() => mesh.close())
+  const [a, b, c] = (await three(mesh)) as [MeshNode, MeshNode, MeshNode]
+  const peers = [b.address, c.address]
+  const kept = await b.anchors.create(at(1))
+  await present([a], kept.id)
+  await Promise.all([b.stop(), c.stop()])
+  await a.stop()
+  const cutOff = await mesh.start('a', { peers, raft: RAFT })
+  await t.rejects(cutOff.anchors.create(at(2), { timeoutMs: 1_500 }), { code: 'NO_QUORUM' })
+  await cutOff.stop()
+  const recovered = await mesh.start('a', { peers, raft: RAFT, recoverRaft: 'accept-data-loss' })
+  await recovered.anchors.create(at(2), { timeoutMs: 20_000 })
+  await recovered.stop()
+  const alone = await mesh.start('a', { peers, raft: RAFT })
+  await alone.anchors.create(at(3), { timeoutMs: 20_000 })
+  t.same(voters(alone), ['a'])
+  t.equal((await alone.anchors.list()).entries.length, 3)
+})
+
 t.test(
   'without a majority strong operations say so, and deposits go on; a restart finds everything',
   async (t) => {

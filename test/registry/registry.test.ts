@@ -126,6 +126,9 @@ t.test('anchors by world, storage and position, from an index each, in pages', a
     [2, 2, 1],
   )
   t.same(pages.flat().sort(), [1, 2, 3, 4, 5])
+  a.store.keysRead = 0
+  await a.anchors.list({ limit: 1 })
+  t.equal(a.store.keysRead, 2, 'a page costs what it shows, and a look at whether more follows')
   await t.rejects(a.anchors.list({ position: at(1).position }), InvalidArgumentError)
   await t.rejects(a.anchors.list({ limit: 0 }), InvalidArgumentError)
   await t.rejects(a.anchors.list({ wrld: 'w' } as object), InvalidArgumentError)

@@ -7,6 +7,7 @@ import type { Result } from '../../src/raft/state-machine/results.js'
 import { SnapshotRestore } from '../../src/raft/state-machine/snapshot-restore.js'
 import { StateMachine } from '../../src/raft/state-machine/state-machine.js'
 import type {
+  ListPart,
   StrongChange,
   StrongOptions,
   StrongStore,
@@ -101,6 +102,7 @@ export class MemoryStore implements StrongStore {
   jumps = 0
   /** Lists that were read, for tests of what is scanned. */
   readonly listed: string[] = []
+  keysRead = 0
   private applied = 0
   private heard = 0
   private readonly watches = new Set<Watch>()
@@ -120,9 +122,11 @@ export class MemoryStore implements StrongStore {
     return this.machine.get(key)
   }
 
-  list(prefix: string): KeyValue[] {
+  list(prefix: string, part: ListPart = {}): KeyValue[] {
     this.listed.push(prefix)
-    return this.machine.list({ prefix, limit: Number.POSITIVE_INFINITY })
+    const found = this.machine.list({ prefix, limit: Number.POSITIVE_INFINITY, ...part })
+    this.keysRead += found.length
+    return found
   }
 
   async barrier(options: StrongOptions = {}): Promise<void> {
