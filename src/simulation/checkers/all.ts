@@ -11,6 +11,7 @@ import { lockExclusion } from './lock-exclusion.js'
 import { oneLeaderPerTerm } from './one-leader-per-term.js'
 import { outcomes } from './outcomes.js'
 import { persistedFirst } from './persisted-first.js'
+import { registryWhole } from './registry-whole.js'
 import { settledWithdrawals } from './settled-withdrawals.js'
 import { soundCompensations } from './sound-compensations.js'
 import { soundMembers } from './sound-members.js'
@@ -40,4 +41,5 @@ export const ALL_CHECKERS: readonly CreateChecker[] = [
   strongLinearizable,
   lockExclusion,
   strongEvents,
+  registryWhole,
 ]

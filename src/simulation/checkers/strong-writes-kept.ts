@@ -1,6 +1,7 @@
-import { ANCHOR_PREFIX } from '../../registry/keys.js'
+import { ANCHOR_PREFIX, TRANSFER_PREFIX } from '../../registry/keys.js'
 import type { Run } from '../run/run.js'
 import { strongOf } from '../strong/access.js'
+import type { CreatedEntity, CreatedTransfer } from '../strong/history.js'
 import type { Checker } from './checker.js'
 
 /** What the strong group has acknowledged is there at the end, on every server (RAFT-13, leader completeness). */
@@ -16,15 +17,31 @@ export function strongWritesKept(run: Run): Checker {
           if (found !== undefined && new TextDecoder().decode(found.value) === value) continue
           run.fail('RAFT-13', `${server.name} has lost ${key}, acknowledged on s${writer}`, server.number)
         }
-        for (const { id, acknowledged, mayBeDeleted, server: writer } of run.strong.anchors.values()) {
-          if (!acknowledged || mayBeDeleted || strong.get(ANCHOR_PREFIX + id) !== undefined) continue
+        for (const { id, what, key, writer } of entitiesThatStay(run)) {
+          if (strong.get(key) !== undefined) continue
           run.fail(
             'RAFT-13',
-            `${server.name} has lost anchor ${id}, acknowledged on s${writer}`,
+            `${server.name} has lost ${what} ${id}, acknowledged on s${writer}`,
             server.number,
           )
         }
       }
     },
   }
+}
+
+/** Acknowledged, and nobody has asked for anything that would take it away. */
+function entitiesThatStay(run: Run): { id: string; what: string; key: string; writer: number }[] {
+  const { anchors, transfers } = run.strong
+  const stays = ({ acknowledged, mayBeDeleted }: CreatedEntity) => acknowledged && !mayBeDeleted
+  const hasBothEnds = ({ from, to }: CreatedTransfer) =>
+    [from, to].every((end) => anchors.get(end)?.mayBeDeleted === false)
+  return [
+    ...[...anchors.values()]
+      .filter(stays)
+      .map(({ id, server }) => ({ id, what: 'anchor', key: ANCHOR_PREFIX + id, writer: server })),
+    ...[...transfers.values()]
+      .filter((transfer) => stays(transfer) && hasBothEnds(transfer))
+      .map(({ id, server }) => ({ id, what: 'transfer', key: TRANSFER_PREFIX + id, writer: server })),
+  ]
 }

@@ -73,6 +73,23 @@ const lockWithoutQueue: Mutant = {
   },
 }
 
+const deletionWithoutALook: Mutant = {
+  name: 'an-anchor-goes-whatever-transfers-have-come',
+  invariant: 'RAFT-16',
+  withinSeeds: 60,
+  workload: 'strong',
+  apply(run) {
+    run.atCleanUp(
+      override(StrongGroup.prototype, 'transact', (original) => {
+        return function (this: StrongGroup, transaction, options) {
+          const comparisons = transaction.comparisons?.filter(({ key }) => !key.startsWith('anchor-links/'))
+          return original.call(this, { ...transaction, ...(comparisons && { comparisons }) }, options)
+        }
+      }),
+    )
+  },
+}
+
 /**
  * Counting entries of an old term and two membership changes at once need histories too rare for whole nodes:
  * test/raft/randomized.test.ts catches them on the core alone.
@@ -97,4 +114,5 @@ export const strongMutants: readonly Mutant[] = [
   ),
   lockWithoutFencing,
   lockWithoutQueue,
+  deletionWithoutALook,
 ]

@@ -16,13 +16,19 @@ export interface AcknowledgedWrite {
   readonly atUs: number
 }
 
-export interface CreatedAnchor {
+/** An anchor or a transfer that somebody has asked for. */
+export interface CreatedEntity {
   readonly id: string
   readonly server: number
   readonly calledUs: number
   acknowledged: boolean
   /** Somebody has asked for its deletion. */
   mayBeDeleted: boolean
+}
+
+export interface CreatedTransfer extends CreatedEntity {
+  readonly from: string
+  readonly to: string
 }
 
 /** What a holder of a lock did, seen from the resource that the lock guards. */
@@ -43,7 +49,8 @@ export interface LockStep {
 export class StrongHistory {
   readonly #entries = new Map<string, HistoryEntry[]>()
   readonly acknowledged: AcknowledgedWrite[] = []
-  readonly anchors = new Map<string, CreatedAnchor>()
+  readonly anchors = new Map<string, CreatedEntity>()
+  readonly transfers = new Map<string, CreatedTransfer>()
   readonly lockSteps: LockStep[] = []
   /** True once something was acknowledged: from then on the mesh is founded for certain. */
   founded = false

@@ -26,6 +26,8 @@ const LOCK_STEP_MS = 150
 /** More would make histories that no checker decides. */
 const MAX_OPERATIONS_PER_SECOND = 20
 const WORLD_SIZE = 6
+/** Anchors among which transfers are made. */
+const RECENT = 8
 
 type Asked = { readonly run: Run; readonly server: Server<MeshNode>; readonly node: MeshNode }
 
@@ -81,11 +83,12 @@ function operate(asked: Asked, value: string, draw: SeededRandom): void {
   const kind = draw.uniform()
   if (kind < 0.2) write(asked, key, value)
   else if (kind < 0.35) compareAndSet(asked, key, value)
-  else if (kind < 0.6) read(asked, key)
-  else if (kind < 0.7) append(asked, value)
-  else if (kind < 0.8) createAnchor(asked, draw)
-  else if (kind < 0.9) changeAnchor(asked, draw)
-  else if (kind < 0.93) link(asked, draw)
+  else if (kind < 0.57) read(asked, key)
+  else if (kind < 0.65) append(asked, value)
+  else if (kind < 0.73) createAnchor(asked, draw)
+  else if (kind < 0.8) changeAnchor(asked, draw)
+  else if (kind < 0.87) createTransfer(asked, draw)
+  else if (kind < 0.93) changeTransfer(asked, draw)
   else lock(asked, `lock-${draw.integer(0, LOCKS - 1)}`, draw.integer(0, 6))
 }
 
@@ -175,23 +178,29 @@ function append(asked: Asked, value: string, timeoutMs = TIMEOUT_MS, done?: (err
 
 function createAnchor(asked: Asked, draw: SeededRandom): void {
   const { run, server, node } = asked
-  const id = anchorId(run, draw)
+  const id = entityId(run, draw)
   const created = { id, server: server.number, calledUs: run.nowUs, acknowledged: false, mayBeDeleted: false }
   run.strong.anchors.set(id, created)
   const position = { x: draw.integer(0, WORLD_SIZE), y: draw.integer(0, WORLD_SIZE), z: 0 }
   const anchor = { id, storage: 'vault', world: 'overworld', position }
-  const promise = node.anchors.create(anchor, { timeoutMs: TIMEOUT_MS })
-  run.ask(server, `create anchor ${id}`, promise, (error) => {
-    if (error !== undefined) {
-      sort(asked, 'create anchor', error, () => undefined, CONFLICTS)
-      return
-    }
-    run.strong.answered()
+  askFor(asked, `create anchor ${id}`, node.anchors.create(anchor, { timeoutMs: TIMEOUT_MS }), () => {
     created.acknowledged = true
   })
 }
 
-function anchorId(run: Run, draw: SeededRandom): string {
+/** Something that others may have made impossible meanwhile. */
+function askFor(asked: Asked, what: string, promise: Promise<unknown>, done: () => void): void {
+  asked.run.ask(asked.server, what, promise, (error) => {
+    if (error !== undefined) {
+      sort(asked, what, error, () => undefined, CONFLICTS)
+      return
+    }
+    asked.run.strong.answered()
+    done()
+  })
+}
+
+function entityId(run: Run, draw: SeededRandom): string {
   return uuidV7({
     clock: { wallMs: () => 1_700_000_000_000 + run.nowUs / 1000, monotonicMs: () => 0 },
     random: { bytes: (length) => draw.bytes(length), uniform: () => draw.uniform() },
@@ -199,7 +208,7 @@ function anchorId(run: Run, draw: SeededRandom): string {
 }
 
 function changeAnchor(asked: Asked, draw: SeededRandom): void {
-  const { run, server, node } = asked
+  const { run, node } = asked
   const known = [...run.strong.anchors.values()]
   if (known.length === 0) return
   const anchor = draw.pick(known)
@@ -209,20 +218,37 @@ function changeAnchor(asked: Asked, draw: SeededRandom): void {
     anchor.mayBeDeleted = true
     promise = node.anchors.delete(anchor.id, { ...options, cascade: draw.chance(0.5) })
   } else promise = node.anchors.update(anchor.id, { metadata: { turn: String(run.nowUs) } }, options)
-  run.ask(server, `change anchor ${anchor.id}`, promise, (error) => {
-    if (error !== undefined) sort(asked, 'change anchor', error, () => undefined, CONFLICTS)
+  askFor(asked, `change anchor ${anchor.id}`, promise, () => undefined)
+}
+
+function createTransfer(asked: Asked, draw: SeededRandom): void {
+  const { run, server, node } = asked
+  // Of the latest ones, which are the likeliest to be there.
+  const known = [...run.strong.anchors.keys()].slice(-RECENT)
+  if (known.length < 2) return
+  const [from, to] = draw.shuffle(known) as [string, string]
+  const id = entityId(run, draw)
+  const created = { id, from, to, server: server.number, calledUs: run.nowUs }
+  const transfer = { ...created, acknowledged: false, mayBeDeleted: false }
+  run.strong.transfers.set(id, transfer)
+  const promise = node.transfers.create({ id, from, to, items: ['minecraft:*'] }, { timeoutMs: TIMEOUT_MS })
+  askFor(asked, `create transfer ${id}`, promise, () => {
+    transfer.acknowledged = true
   })
 }
 
-function link(asked: Asked, draw: SeededRandom): void {
-  const { run, server, node } = asked
-  const known = [...run.strong.anchors.keys()]
-  if (known.length < 2) return
-  const [from, to] = draw.shuffle(known)
-  const transfer = { id: anchorId(run, draw), from: from!, to: to!, items: ['minecraft:*'] }
-  run.ask(server, 'create transfer', node.transfers.create(transfer, { timeoutMs: TIMEOUT_MS }), (error) => {
-    if (error !== undefined) sort(asked, 'create transfer', error, () => undefined, CONFLICTS)
-  })
+function changeTransfer(asked: Asked, draw: SeededRandom): void {
+  const { run, node } = asked
+  const known = [...run.strong.transfers.values()]
+  if (known.length === 0) return
+  const transfer = draw.pick(known)
+  const options = { timeoutMs: TIMEOUT_MS }
+  let promise: Promise<unknown>
+  if (draw.chance(0.4)) {
+    transfer.mayBeDeleted = true
+    promise = node.transfers.delete(transfer.id, options)
+  } else promise = node.transfers.update(transfer.id, { rate: draw.integer(1, 100) }, options)
+  askFor(asked, `change transfer ${transfer.id}`, promise, () => undefined)
 }
 
 /** Holds the lock for some steps; what the resource behind it sees goes into the history. */
