@@ -154,6 +154,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
       directory: this.directory,
       publicKey: keyPair.publicKey,
       address: () => this.listenAddress,
+      isVoter: () => this.strong.isVoter,
     })
     this.settlements = createSettlements({
       config,
@@ -171,6 +172,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
       view: this.view,
       emitter: this.emitter,
       replicator: () => this.gossip.replicator,
+      onWritten: () => this.presence.strongWritten(),
       lastHeardMs: (server) => this.links.links.get(server)?.lastHeardMs,
       withdrawals: this.settlements.of(shared),
       canWrite: () => this.canWrite(),
@@ -367,6 +369,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
 
   private async shutDown(depart: boolean): Promise<void> {
     this.rejoin.stop()
+    this.presence.stop()
     this.targets.stop()
     this.reachable.stop()
     this.consistency.stopReads()

@@ -1,5 +1,5 @@
 import { CellKind } from '../crdt/cell.js'
-import type { Environment } from '../environment/environment.js'
+import type { Environment, Timer } from '../environment/environment.js'
 import { VERSION } from '../version.js'
 import type { NodeConfig } from './config.js'
 import type { DurableState } from './durable-state.js'
@@ -13,14 +13,21 @@ export interface PresenceOptions {
   readonly directory: MemberDirectory
   readonly publicKey: Uint8Array
   readonly address: () => string
+  /** Whether the strong group counts this server's votes. */
+  readonly isVoter: () => boolean
 }
 
 /** How long a stopping node waits for its departure to reach a peer. */
 const DEPART_TIMEOUT_MS = 2_000
 
+/** How long a voter may have written to its Raft log without any other server being able to know. */
+const TRACE_MS = 1_000
+
 /** What this server says of itself in its member cell. */
 export class Presence {
   private readonly startedMs: number
+  private traceTimer: Timer | undefined
+  private departed = false
 
   constructor(private readonly options: PresenceOptions) {
     this.startedMs = Math.floor(options.environment.clock.wallMs())
@@ -45,9 +52,28 @@ export class Presence {
     directory.invalidate()
   }
 
+  /**
+   * This server's part in the strong group has written to the journal. No peer can know of that, but each knows the
+   * numbers of this replica's writes: the cell written anew is the trace by which a backup from before is recognised,
+   * whose member must not vote and acknowledge as if nothing had happened since (RAFT-9).
+   */
+  strongWritten(): void {
+    this.traceTimer ??= this.options.environment.scheduler.after(TRACE_MS, () => {
+      this.traceTimer = undefined
+      const isUsable = !this.departed && this.options.durables.journalStatus === 'ok'
+      if (isUsable && this.options.isVoter()) this.announce()
+    })
+  }
+
+  stop(): void {
+    this.departed = true
+    this.traceTimer?.cancel()
+  }
+
   /** Leaves the membership; others should know before this server is gone. */
   async depart(waiters: LevelWaiters, isLinked: boolean): Promise<void> {
     const { durables } = this.options
+    this.stop()
     if (durables.journalStatus !== 'ok') return
     this.announce(true)
     if (!isLinked || durables.committer.numberingHeld) return

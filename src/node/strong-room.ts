@@ -18,6 +18,8 @@ export interface StrongRoomOptions {
   readonly view: MeshView
   readonly emitter: NodeEmitter
   readonly replicator: () => Replicator
+  /** The strong group has written to the journal. */
+  readonly onWritten: () => void
   /** Monotonic time at which something last came over the link to that server. */
   readonly lastHeardMs: (server: string) => number | undefined
   /** Of the shared partition. */
@@ -51,7 +53,10 @@ export function createStrongRoom(options: StrongRoomOptions): StrongRoom {
       const quietMs = environment.clock.monotonicMs() - (options.lastHeardMs(server) ?? 0)
       return quietMs > QUIET_HEARTBEATS * config.heartbeatIntervalMs
     }),
-    append: (records) => durables.append(records),
+    append: (records) => {
+      options.onWritten()
+      return durables.append(records)
+    },
     whenDurable: (position) => durables.whenDurable(position),
     servers: () => view.serverViews(),
     onLeaderChange: (leader) =>

@@ -146,6 +146,10 @@ export class StrongGroup implements StrongStore, RaftOwner {
     return this.driver && { group: this.options.disk.group, raft: this.driver.status() }
   }
 
+  get isVoter(): boolean {
+    return this.driver?.status().configuration.voters.includes(this.node) ?? false
+  }
+
   transferLeadership(server: string): void {
     const target = this.options.servers().find(({ serverId }) => serverId === server)
     const refusal = this.driver?.transferLeadership(target?.replica ?? server)

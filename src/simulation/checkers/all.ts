@@ -12,6 +12,7 @@ import { oneLeaderPerTerm } from './one-leader-per-term.js'
 import { outcomes } from './outcomes.js'
 import { persistedFirst } from './persisted-first.js'
 import { registryWhole } from './registry-whole.js'
+import { restoredMembers } from './restored-members.js'
 import { settledWithdrawals } from './settled-withdrawals.js'
 import { soundCompensations } from './sound-compensations.js'
 import { soundMembers } from './sound-members.js'
@@ -23,6 +24,7 @@ import { vectorsAdvance } from './vectors-advance.js'
 /** Every checker of every run. A new one is a file of its own and a line here. */
 export const ALL_CHECKERS: readonly CreateChecker[] = [
   dotsUsedOnce,
+  restoredMembers,
   persistedFirst,
   equalVectors,
   vectorsAdvance,

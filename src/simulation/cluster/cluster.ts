@@ -26,6 +26,8 @@ export interface ClusterOptions {
 export interface ClusterListener<N extends HostedNode> extends ServerListener<N> {
   /** An event of a server (or of the harness, `undefined`) threw: in production the process would be gone. */
   uncaught(server: number | undefined, error: unknown): void
+  /** Whether the contents of a server's disk may be replaced by something older now; left out: always. */
+  mayLoseDisk?(server: number): boolean
   diskReplaced(server: number, imageFromUs: number | undefined): void
   diskDamaged(server: number): void
 }
@@ -72,6 +74,10 @@ export class Cluster<N extends HostedNode> implements FaultTarget {
 
   get nowMs(): number {
     return this.kernel.nowUs / 1000
+  }
+
+  mayLoseDisk(server: number): boolean {
+    return this.listener.mayLoseDisk?.(server) ?? true
   }
 
   diskReplaced(server: number, imageFromUs: number | undefined): void {

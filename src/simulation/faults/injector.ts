@@ -12,6 +12,8 @@ export interface FaultTarget {
   readonly network: VirtualNetwork
   readonly servers: readonly Server<HostedNode>[]
   readonly recorder: TraceRecorder | undefined
+  /** Whether that may happen to its disk now without ending what no operator would let end. */
+  mayLoseDisk(server: number): boolean
   /** The contents of a server's disk were replaced by something older, or lost (`image` undefined). */
   diskReplaced(server: number, imageFromUs: number | undefined): void
   /** A stored bit was flipped: the server may refuse to start from now on. */
@@ -217,6 +219,7 @@ export class FaultInjector {
   }
 
   #replaceDisk(number: number, image: DiskImage, fromUs: number | undefined, forMs: number): void {
+    if (!this.target.mayLoseDisk(number)) return
     const server = this.#server(number)
     server.replaceDisk(image)
     this.target.diskReplaced(number, fromUs)

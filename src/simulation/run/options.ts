@@ -139,8 +139,8 @@ function forWithdrawals(options: RunOptions, random: SeededRandom): RunOptions {
 /** Workloads that need a strong group. */
 const STRONG_WORKLOADS: ReadonlySet<string> = new Set(['strong', 'leader-hunt'])
 
-/** Faults that take acknowledged entries off a disk: with a majority of voters the group would be gone. */
-const FORGETTING: ReadonlySet<FaultKind> = new Set(['restore', 'wipe', 'flip-bit'])
+/** Faults that take acknowledged entries off a disk at any moment: with a majority of voters the group would be gone. */
+const FORGETTING: ReadonlySet<FaultKind> = new Set(['wipe', 'flip-bit'])
 
 /** Three voters early, short elections and slow messages: many terms, and candidates that meet. */
 function forHunt(options: RunOptions, random: SeededRandom): RunOptions {
@@ -168,7 +168,7 @@ function forHunt(options: RunOptions, random: SeededRandom): RunOptions {
   }
 }
 
-/** Server 0 founds the group, on a disk; no disk forgets, since a group that has lost its majority stays lost. */
+/** Server 0 founds the group, on a disk; disks forget only while the group outlives it (`GroupSurvival`). */
 function forStrong(options: RunOptions, random: SeededRandom): RunOptions {
   // A read takes two round trips within twice the election time, as in production.
   const isFar = options.network.maxLatencyUs > 20_000

@@ -6,6 +6,7 @@ import { ALL_CHECKERS } from '../checkers/all.js'
 import type { Checker } from '../checkers/checker.js'
 import { Cluster } from '../cluster/cluster.js'
 import type { Server } from '../cluster/server.js'
+import { GroupSurvival } from '../strong/group-survival.js'
 import { StrongHistory } from '../strong/history.js'
 import { attachApplication } from './application.js'
 import { Holdings } from './holdings.js'
@@ -69,6 +70,7 @@ export class Run {
   #statusesAt = -1
   readonly #open = new Set<OpenQuestion>()
   readonly #damaged = new Set<number>()
+  readonly #survival = new GroupSurvival(this)
   readonly #cleanUps: (() => void)[] = []
   readonly #runningListeners: ((server: Server<MeshNode>, node: MeshNode) => void)[] = []
   readonly #restoredListeners: ((server: number, toUs: number) => void)[] = []
@@ -103,6 +105,7 @@ export class Run {
         startFailed: (server, error) => this.#startFailed(server, error),
         stopFailed: (server, error) => this.#stopFailed(server, error),
         uncaught: (server, error) => this.fail('N1', `uncaught: ${stackOf(error)}`, server),
+        mayLoseDisk: (server) => this.#survival.mayLose(server),
         diskReplaced: (server, fromUs) => this.#forgot(server, fromUs),
         diskDamaged: (server) => {
           this.#damaged.add(server)
