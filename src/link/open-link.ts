@@ -21,6 +21,8 @@ export const SILENCE_TICK_MS = 5_000
 /** After two quiet ticks the peer is asked for a sign of life, after six the link is closed. */
 const TICKS_UNTIL_PING = 2
 export const TICKS_UNTIL_CLOSED = 6
+/** A link on which nothing comes any more is closed within this time. */
+export const SILENT_LINK_MS = SILENCE_TICK_MS * (TICKS_UNTIL_CLOSED + 1)
 const MAX_REASON_LENGTH = 200
 const MAX_PINGS_OPEN = 16
 

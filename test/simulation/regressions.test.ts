@@ -268,3 +268,11 @@ t.test('seed 101004119026567: an older backup is put back, then a newer one', as
   holdings.forgot(3, 50, 25)
   t.equal(holdings.of(3, 'vault'), 55, 'the other writes 6 to 9 are back')
 })
+
+t.test(
+  'seed 135578580759246 of workload strong: two servers, and the link between them falls silent',
+  async (t) => {
+    // The mesh was called healed while its one link was dead and nobody could know: that takes half a minute.
+    t.equal((await simulate(drawRunOptions(135578580759246, 'strong'))).violation, undefined)
+  },
+)

@@ -1,4 +1,5 @@
 import { isUndecided } from '../../crdt/provisional.js'
+import { SILENT_LINK_MS } from '../../link/open-link.js'
 import type { MeshNode } from '../../node/mesh-node.js'
 import { OBSERVE_EVERY_MS } from '../checkers/checker.js'
 import { vectorKey } from '../checkers/equal-vectors.js'
@@ -66,8 +67,8 @@ export async function simulate(options: RunOptions, extras: SimulateExtras = {})
   }
 }
 
-/** Longest time in which a healed node answers what a workload asks of it at last, an election included. */
-const FINISH_MS = 20_000
+/** Longest time in which a healed node answers what a workload asks of it at last; above the timeouts for that. */
+const FINISH_MS = SILENT_LINK_MS + 20_000
 
 /** In a mesh that agrees every withdrawal is settled within this: requests are repeated, resolvers overruled. */
 const SETTLE_MS = 30_000

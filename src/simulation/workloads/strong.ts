@@ -1,4 +1,5 @@
 import { uuidV7 } from '../../environment/uuid.js'
+import { SILENT_LINK_MS } from '../../link/open-link.js'
 import type { MeshNode } from '../../node/mesh-node.js'
 import type { Lock } from '../../strong/locks.js'
 import type { Server } from '../cluster/server.js'
@@ -18,8 +19,8 @@ const CONFLICTS = new Set(['CONFLICT', 'NOT_FOUND'])
 const LOCK_REFUSALS = new Set([...REFUSALS, ...UNKNOWNS, 'LOCK_TIMEOUT', 'LOCK_LOST'])
 const TIMEOUT_MS = 4_000
 const LOCK_TIMEOUT_MS = 4_500
-/** In a healed mesh, an election included. */
-const FINAL_TIMEOUT_MS = 15_000
+/** In a healed mesh: a link that fell silent without a word is noticed, and then comes an election. */
+const FINAL_TIMEOUT_MS = SILENT_LINK_MS + 15_000
 const REGISTERS = ['register-0', 'register-1', 'register-2']
 const LOCKS = 2
 const LOCK_STEP_MS = 150
