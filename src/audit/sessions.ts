@@ -10,6 +10,9 @@ export const SESSION_IDLE_MS = 5_000
 /** Questions of one asker that come faster than this are not answered: it will ask again. */
 export const MIN_ASK_GAP_MS = 10
 
+/** One asker's audits begin at least so far apart: whoever asks all the time does not keep this server busy. */
+export const MIN_SESSION_GAP_MS = 1_000
+
 interface Session {
   readonly id: number
   readonly survey: Survey
@@ -22,6 +25,8 @@ interface Session {
  */
 export class AuditSessions {
   private readonly sessions = new Map<string, Session>()
+  /** When the last audit of each asker began; forgotten when it no longer matters. */
+  private readonly begunMs = new Map<string, number>()
 
   constructor(private readonly sources: AuditSources) {}
 
@@ -38,14 +43,13 @@ export class AuditSessions {
     }
     let session = this.sessions.get(server)
     if (session && nowMs - session.heardMs < MIN_ASK_GAP_MS) return []
-    if (session && session.id !== id) {
-      this.end(server)
-      session = undefined
-    }
-    if (!session) {
-      if (this.sessions.size >= MAX_AUDIT_SESSIONS) return [{ id, type: 'busy' }]
+    if (session?.id !== id) {
+      const isTooSoon = nowMs - (this.begunMs.get(server) ?? Number.NEGATIVE_INFINITY) < MIN_SESSION_GAP_MS
+      if (!isTooSoon && session) this.end(server)
+      if (isTooSoon || this.sessions.size >= MAX_AUDIT_SESSIONS) return [{ id, type: 'busy' }]
       session = { id, survey: new Survey(this.sources), heardMs: nowMs }
       this.sessions.set(server, session)
+      this.begunMs.set(server, nowMs)
     }
     session.heardMs = nowMs
     return answer(session.survey, ask)
@@ -61,6 +65,8 @@ export class AuditSessions {
   /** Forgets askers that have gone. */
   expire(nowMs: number): void {
     for (const [server, { heardMs }] of this.sessions) if (nowMs - heardMs > SESSION_IDLE_MS) this.end(server)
+    for (const [server, begunMs] of this.begunMs)
+      if (nowMs - begunMs > MIN_SESSION_GAP_MS && !this.sessions.has(server)) this.begunMs.delete(server)
   }
 
   close(): void {

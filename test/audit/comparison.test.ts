@@ -300,18 +300,19 @@ t.test(
     while (sessions.work(10));
     t.same(sessions.ask('s0', { id: 1, type: 'verdict' }, 1), [], 'too soon')
     t.match(sessions.ask('s0', { id: 1, type: 'verdict' }, 100), [{ type: 'verdict', verdict: { items: 1 } }])
+    t.same(sessions.ask('s0', { id: 2, type: 'verdict' }, 200), [{ id: 2, type: 'busy' }], 'one by one')
     t.match(
-      sessions.ask('s0', { id: 2, type: 'verdict' }, 200),
+      sessions.ask('s0', { id: 2, type: 'verdict' }, 1_200),
       [{ type: 'working' }],
       'a new audit looks anew',
     )
-    sessions.ask('s0', { id: 1, type: 'end' }, 300)
+    sessions.ask('s0', { id: 1, type: 'end' }, 1_300)
     t.equal(sessions.size, MAX_AUDIT_SESSIONS, 'the end of an older one ends nothing')
-    sessions.ask('s0', { id: 2, type: 'end' }, 300)
-    t.match(sessions.ask('late', { id: 1, type: 'sums' }, 300), [{ type: 'working' }])
-    sessions.expire(300 + SESSION_IDLE_MS)
+    sessions.ask('s0', { id: 2, type: 'end' }, 1_300)
+    t.match(sessions.ask('late', { id: 1, type: 'sums' }, 1_300), [{ type: 'working' }])
+    sessions.expire(1_300 + SESSION_IDLE_MS)
     t.equal(sessions.size, 1)
-    sessions.expire(301 + SESSION_IDLE_MS)
+    sessions.expire(1_301 + SESSION_IDLE_MS)
     t.equal(sessions.size, 0)
   },
 )

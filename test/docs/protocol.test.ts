@@ -12,6 +12,8 @@ import {
   positionsRequestToTuple,
   positionsToTuple,
 } from '../../src/gossip/position-messages.js'
+import { decodeBlock, encodeBlock } from '../../src/ledger/codec.js'
+import { frameAt, frameOf } from '../../src/ledger/frame.js'
 import { encodeFrame } from '../../src/link/frame.js'
 import { encodeHello, encodeHelloMessage, type Hello } from '../../src/link/hello.js'
 import { helloProof, type Role } from '../../src/link/proof.js'
@@ -208,5 +210,16 @@ t.test('vectors: positions', async (t) => {
   for (const { answer, bytes } of answers) {
     t.equal(hex(encodeMessage(positionsToTuple(answer))), bytes)
     t.same(positionsFromTuple(decodeTuple(unhex(bytes))), answer)
+  }
+})
+
+t.test('vectors: ledger', async (t) => {
+  for (const { entries, frame } of VECTORS.ledger) {
+    const given = entries.map((entry: Record<string, unknown>) =>
+      entry.type === 'gap' ? entry : { ...entry, code: undefined, amount: BigInt(entry.amount as string) },
+    )
+    t.equal(hex(frameOf(encodeBlock(given))), frame)
+    const found = frameAt(unhex(frame), 0)
+    t.same(typeof found === 'object' && decodeBlock(found.payload), given)
   }
 })
