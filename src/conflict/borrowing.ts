@@ -7,13 +7,16 @@ import type { BorrowAsk, EffectQueue, ItemPlace } from './effects.js'
 /** A request without an answer counts as lost after this. */
 export const BORROW_TIMEOUT_MS = 2_000
 /**
- * A donor that gave less than asked is left alone for as long. Reserves can wait, and where all are short,
- * asking again and again would be all that happens.
+ * A donor that gave less than asked is left alone for as long. Reserves can wait, and where all are short, asking
+ * again and again would be all that happens; but a donor that gave some (half of what it could spare) has more, and
+ * what it gives halves each time.
  */
 const DONOR_PAUSE_MS = { debt: 500, reserve: 5_000 } as const
 
 interface OpenAsk {
   readonly target: Quantity
+  /** What the donor had granted in all when it was asked. */
+  readonly before: Quantity
   readonly untilMs: number
 }
 
@@ -39,8 +42,9 @@ export class Borrowing {
     if (missing <= 0) return
     for (const [donor, held] of this.donors(reachable, nowMs)) {
       const amount = lesser(held, missing)
-      const target = addQuantities(this.grantedBy(donor), amount)
-      this.asked.set(donor, { target, untilMs: nowMs + BORROW_TIMEOUT_MS })
+      const before = this.grantedBy(donor)
+      const target = addQuantities(before, amount)
+      this.asked.set(donor, { target, before, untilMs: nowMs + BORROW_TIMEOUT_MS })
       effects.ask(donor, { ...this.place, target, purpose: this.purpose })
       missing = subtractQuantities(missing, amount)
       // A reserve is a convenience: one donor at a time.
@@ -53,7 +57,8 @@ export class Borrowing {
     const ask = this.asked.get(donor)
     if (!ask || total >= ask.target) return
     this.asked.delete(donor)
-    this.pausedUntilMs.set(donor, nowMs + DONOR_PAUSE_MS[this.purpose])
+    const purpose = total > ask.before ? 'debt' : this.purpose
+    this.pausedUntilMs.set(donor, nowMs + DONOR_PAUSE_MS[purpose])
   }
 
   /** Forgets what has arrived or timed out. */

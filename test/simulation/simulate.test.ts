@@ -31,6 +31,13 @@ t.test('a few seeds break nothing', async (t) => {
   t.ok(totals.events > 5_000)
 })
 
+t.test('transfers and reads at a level, under faults', async (t) => {
+  const moved = await campaign({ workload: 'transfers', seeds: [1, 3], goOn: () => true })
+  t.same(moved.failed, [])
+  const read = await campaign({ workload: 'reads', seeds: [1, 2, 3, 4], goOn: () => true })
+  t.same(read.failed, [])
+})
+
 // The others need more seeds; `npm run sim -- --mutants` runs them all, in CI.
 const QUICK = [
   'merge-adds-instead-of-keeping-the-later-write',
@@ -40,6 +47,9 @@ const QUICK = [
   'an-event-lost-now-and-then',
   'an-event-delivered-twice-now-and-then',
   'an-error-without-a-code',
+  'a-transfer-sleeps-through-changes',
+  'a-transfer-saves-up-what-it-may-move',
+  'a-read-at-quorum-asks-nobody',
 ]
 
 t.test('broken variants are caught by the checker that is meant to, and leave no trace', async (t) => {

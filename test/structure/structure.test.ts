@@ -49,6 +49,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
     'gossip',
     'journal',
     'link',
+    'mover',
     'node',
     'raft',
     'strong',

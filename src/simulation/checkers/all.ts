@@ -19,6 +19,8 @@ import { soundMembers } from './sound-members.js'
 import { strongEvents } from './strong-events.js'
 import { strongLinearizable } from './strong-linearizable.js'
 import { strongWritesKept } from './strong-writes-kept.js'
+import { transferRates } from './transfer-rates.js'
+import { transfersKept } from './transfers-kept.js'
 import { vectorsAdvance } from './vectors-advance.js'
 
 /** Every checker of every run. A new one is a file of its own and a line here. */
@@ -44,4 +46,6 @@ export const ALL_CHECKERS: readonly CreateChecker[] = [
   lockExclusion,
   strongEvents,
   registryWhole,
+  transfersKept,
+  transferRates,
 ]

@@ -3,6 +3,7 @@ import type { Mutant } from './mutant.js'
 import { replicationMutants } from './replication.js'
 import { strongMutants } from './strong.js'
 import { surfaceMutants } from './surface.js'
+import { transferMutants } from './transfers.js'
 import { withdrawalMutants } from './withdrawals.js'
 
 /** Every broken variant. A new family is a file of its own and a line here. */
@@ -12,4 +13,5 @@ export const MUTANTS: readonly Mutant[] = [
   ...surfaceMutants,
   ...strongMutants,
   ...withdrawalMutants,
+  ...transferMutants,
 ]

@@ -11,6 +11,8 @@ import type { Mutant } from './mutant.js'
 const mergeAdds: Mutant = {
   name: 'merge-adds-instead-of-keeping-the-later-write',
   invariant: 'S1',
+  // What it adds up it passes on under the number of the write.
+  alsoInvariants: ['I2'],
   withinSeeds: 10,
   apply(run) {
     run.atCleanUp(

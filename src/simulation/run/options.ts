@@ -113,7 +113,8 @@ export function drawRunOptions(seed: number, workload: string): RunOptions {
         ),
   }
   if (workload === 'withdrawals') return forWithdrawals(options, random.fork('withdrawals'))
-  return STRONG_WORKLOADS.has(workload) ? forStrong(options, random.fork('strong')) : options
+  const kept = KEEPING_WORKLOADS.has(workload) ? withoutForgetting(options) : options
+  return STRONG_WORKLOADS.has(workload) ? forStrong(kept, random.fork('strong')) : kept
 }
 
 /** Withdrawals meet each other where servers are cut off from each other. */
@@ -137,10 +138,18 @@ function forWithdrawals(options: RunOptions, random: SeededRandom): RunOptions {
 }
 
 /** Workloads that need a strong group. */
-const STRONG_WORKLOADS: ReadonlySet<string> = new Set(['strong', 'leader-hunt'])
+const STRONG_WORKLOADS: ReadonlySet<string> = new Set(['strong', 'leader-hunt', 'transfers'])
+/** Workloads whose promises end with what a disk has forgotten. */
+const KEEPING_WORKLOADS: ReadonlySet<string> = new Set(['transfers', 'reads'])
 
 /** Faults that take acknowledged entries off a disk at any moment: with a majority of voters the group would be gone. */
 const FORGETTING: ReadonlySet<FaultKind> = new Set(['wipe', 'flip-bit'])
+
+/** Rights that died with a disk would stay where they are; what was acknowledged and is gone, no read finds. */
+function withoutForgetting(options: RunOptions): RunOptions {
+  const faults = options.faults.filter(({ kind }) => kind !== 'restore' && !FORGETTING.has(kind))
+  return { ...options, durability: options.durability.map(() => 'group'), faults }
+}
 
 /** Three voters early, short elections and slow messages: many terms, and candidates that meet. */
 function forHunt(options: RunOptions, random: SeededRandom): RunOptions {

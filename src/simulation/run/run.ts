@@ -15,6 +15,7 @@ import { Ledger, type LedgerEntry } from './ledger.js'
 import type { Place, RunOptions } from './options.js'
 import { RESOLVERS } from './resolvers.js'
 import { snapshotSooner } from './snapshot-sooner.js'
+import { TransferAccount } from './transfer-account.js'
 import type { Violation } from './violation.js'
 import { WithdrawalBook } from './withdrawal-book.js'
 
@@ -58,6 +59,7 @@ export class Run {
   readonly withdrawals = new WithdrawalBook()
   readonly holdings = new Holdings()
   readonly strong = new StrongHistory(() => this.nowUs)
+  readonly transfers = new TransferAccount()
   readonly checkers: readonly Checker[]
   readonly places: readonly Place[]
   readonly items: readonly string[]

@@ -61,7 +61,7 @@ export async function simulate(options: RunOptions, extras: SimulateExtras = {})
     traceHash: kernel.hash.digest(),
     events: kernel.executed,
     virtualMs: kernel.nowUs / 1000,
-    operations: run.ledger.entries.length + run.strong.operations,
+    operations: run.ledger.entries.length + run.strong.operations + run.transfers.operations,
     withdrawals: run.withdrawals.counts,
     trace: recorder?.trace(),
   }
@@ -99,10 +99,10 @@ async function phases(run: Run): Promise<void> {
   // Whoever waits for something that will not come is told so within that time.
   await converge(run, all, 'a healed mesh', () => run.openQuestions().length === 0)
   await settle(run)
-  const { finish } = WORKLOADS.get(options.workload) ?? {}
+  const { finish, finishMs = FINISH_MS } = WORKLOADS.get(options.workload) ?? {}
   if (finish !== undefined && !run.over) {
     finish(run)
-    await observed(run, FINISH_MS, () => run.openQuestions().length === 0)
+    await observed(run, finishMs, () => run.openQuestions().length === 0)
   }
   await audited(run, (ms, done) => observed(run, ms, done))
   if (run.over) return

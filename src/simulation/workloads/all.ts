@@ -1,7 +1,9 @@
 import { counters, flood } from './counters.js'
 import { events } from './events.js'
 import { leaderHunt } from './leader-hunt.js'
+import { reads } from './reads.js'
 import { strong } from './strong.js'
+import { transfers } from './transfers.js'
 import { withdrawals } from './withdrawals.js'
 import type { Workload } from './workload.js'
 
@@ -15,7 +17,7 @@ const mixed: Workload = {
 }
 
 export const WORKLOADS: ReadonlyMap<string, Workload> = new Map(
-  [mixed, counters, flood, events, withdrawals, strong, leaderHunt].map((workload) => [
+  [mixed, counters, flood, events, withdrawals, strong, leaderHunt, transfers, reads].map((workload) => [
     workload.name,
     workload,
   ]),

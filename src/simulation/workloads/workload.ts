@@ -7,4 +7,6 @@ export interface Workload {
   begin(run: Run): void
   /** Schedules what is asked of the healed and converged mesh; all of it must be answered. */
   finish?(run: Run): void
+  /** Virtual time for that; left out: 20 s. */
+  readonly finishMs?: number
 }

@@ -1,0 +1,47 @@
+import { CellKind } from '../../crdt/cell.js'
+import type { Partition } from '../../crdt/partition.js'
+import type { MeshNode } from '../../node/mesh-node.js'
+import { SHARED_PARTITION } from '../../node/partitions.js'
+import type { Run } from '../run/run.js'
+import type { Checker } from './checker.js'
+
+/** As it is, where `Storage.quantity` shows what is below zero as none. */
+function sharedPartition(node: MeshNode): Partition {
+  const { core } = node as unknown as { core: { partition(name: string): Partition } }
+  return core.partition(SHARED_PARTITION)
+}
+
+/** Transfers neither lose nor make items, and never move what they have no right to (T1). */
+export function transfersKept(run: Run): Checker {
+  return {
+    invariants: ['T1'],
+    atEnd() {
+      if (run.transfers.storages.size === 0) return
+      const bounds = run.transfers.bounds()
+      for (const server of run.cluster.servers) {
+        if (server.node === undefined) continue
+        const partition = sharedPartition(server.node)
+        const { table } = partition
+        const found = new Map<string, bigint>()
+        for (const storage of run.transfers.storages) {
+          for (const [item, entry] of table.findNamespace(CellKind.counter, storage)?.entries ?? []) {
+            const quantity = BigInt(table.total(entry))
+            // Nobody else takes more than it has the rights to here: a transfer has.
+            for (const [replica, rights] of partition.rightsOf(entry)) {
+              if (rights >= 0) continue
+              const what = `${rights} ${item} in ${storage}`
+              run.fail('T1', `${replica} has rights to ${what}, as ${server.name} sees it`, server.number)
+            }
+            found.set(item, (found.get(item) ?? 0n) + quantity)
+          }
+        }
+        for (const [item, { least, most }] of bounds) {
+          const sum = found.get(item) ?? 0n
+          if (sum >= least && sum <= most) continue
+          const allowed = `what was put in and taken out allows ${least} to ${most}`
+          run.fail('T1', `${server.name} shows ${sum} ${item} in all storages; ${allowed}`, server.number)
+        }
+      }
+    },
+  }
+}
