@@ -74,16 +74,15 @@ const lockWithoutQueue: Mutant = {
 }
 
 const deletionWithoutALook: Mutant = {
-  name: 'an-anchor-goes-whatever-transfers-have-come',
+  name: 'an-anchor-goes-without-a-look-at-its-transfers',
   invariant: 'RAFT-16',
-  withinSeeds: 60,
+  withinSeeds: 30,
   workload: 'strong',
   apply(run) {
     run.atCleanUp(
-      override(StrongGroup.prototype, 'transact', (original) => {
-        return function (this: StrongGroup, transaction, options) {
-          const comparisons = transaction.comparisons?.filter(({ key }) => !key.startsWith('anchor-links/'))
-          return original.call(this, { ...transaction, ...(comparisons && { comparisons }) }, options)
+      override(StrongGroup.prototype, 'list', (original) => {
+        return function (this: StrongGroup, prefix, part) {
+          return prefix.startsWith('transfer-at/') ? [] : original.call(this, prefix, part)
         }
       }),
     )
