@@ -7,6 +7,8 @@ import type { CreateChecker } from './checker.js'
  * of anything later. What the group has promised may be broken from here on, so the run ends without a verdict.
  */
 export const restoredMembers: CreateChecker = (run) => {
+  // Without a group nothing was promised, and the rest of the run is worth its verdict.
+  if (run.options.founder === undefined) return { invariants: [] }
   const memberOf = new Map<string, string>()
   const restored = new Map<string, string>()
   run.onRestored((server) => {
