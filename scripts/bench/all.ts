@@ -3,6 +3,7 @@ import { local } from './local.js'
 import { propagation } from './propagation.js'
 import { strong } from './strong.js'
 import { sync } from './sync.js'
+import { withdraw } from './withdraw.js'
 
 /** By the name given on the command line. A new benchmark is a file of its own and a line here. */
 export const BENCHMARKS: ReadonlyMap<string, Benchmark> = new Map([
@@ -10,4 +11,5 @@ export const BENCHMARKS: ReadonlyMap<string, Benchmark> = new Map([
   ['propagation', propagation],
   ['strong', strong],
   ['sync', sync],
+  ['withdraw', withdraw],
 ])

@@ -95,7 +95,8 @@ export class Storage {
     const quantity = checkAmount(amount)
     if (options) requireOptions(options, ['by'], 'tryWithdraw')
     this.requireWritable('withdraw', item, quantity, options)
-    const entry = this.namespace.entries.get(this.key(item))
+    const { entries } = this.namespace
+    const entry = (typeof item === 'string' ? entries.get(item) : undefined) ?? entries.get(this.key(item))
     if (entry === undefined || !this.withdrawals.tryWithdraw(entry, quantity)) return undefined
     return this.withdrawn(entry, quantity, this.host.groupOf(this.partition), undefined, options)
   }

@@ -1,18 +1,17 @@
 import { Borrowing } from '../../conflict/borrowing.js'
 import { Debts } from '../../conflict/debts.js'
-import type { Effect, ItemPlace } from '../../conflict/effects.js'
+import type { ItemPlace } from '../../conflict/effects.js'
 import type { ItemState } from '../../conflict/item-state.js'
 import { Settlement } from '../../conflict/settlement.js'
 import type { Standing } from '../../conflict/standing.js'
 import { CellKind } from '../../crdt/cell.js'
 import { CellTable } from '../../crdt/cell-table.js'
-import { addQuantities, subtractQuantities } from '../../crdt/column.js'
+import { addQuantities } from '../../crdt/column.js'
 import { type OwnWrite, OwnWrites } from '../../crdt/own-writes.js'
 import type { Partition } from '../../crdt/partition.js'
-import { grantedTo, notNegative, type Quantity } from '../../crdt/rights.js'
+import { notNegative, type Quantity } from '../../crdt/rights.js'
 import { OperationLog } from '../../node/operation-log.js'
 import { Settlements } from '../../node/settlements.js'
-import { Withdrawals } from '../../node/withdrawals.js'
 import { override } from '../override.js'
 import type { Run } from '../run/run.js'
 import type { Mutant } from './mutant.js'
@@ -99,49 +98,6 @@ const rightsMutants: readonly Mutant[] = [
           const { own } = (this as unknown as Entry).partition
           const granted = own.grantedTotal(entryOf(this, ask), from)
           original.call(this, from, { ...ask, target: addQuantities(ask.target, granted) }, nowMs)
-        }
-      }),
-    )
-  }),
-  mutant('rights-are-spent-before-the-grant-is-journalled', 'W13', 150, (run) => {
-    // The donor answers at once, and the asker spends on that answer instead of waiting for the grant itself.
-    replace(run, Withdrawals.prototype, 'carryOut', (original) => {
-      return function () {
-        const { settlement } = this
-        const effects: Effect[] = settlement.takeEffects()
-        for (const effect of effects) if (effect.type === 'answer') this.perform(effect)
-        settlement.takeEffects = () => effects.filter(({ type }) => type !== 'answer')
-        original.call(this)
-        delete settlement.takeEffects
-      }
-    })
-    const promised = new WeakMap<CellTable, Map<number, Map<string, Quantity>>>()
-    run.atCleanUp(
-      override(Settlement.prototype, 'borrowAnswered', (original) => {
-        return function (this: Settlement, from, answer, nowMs) {
-          const { partition } = this as unknown as Entry
-          const entry = entryOf(this, answer)
-          const byEntry = promised.get(partition.table) ?? new Map<number, Map<string, Quantity>>()
-          const before = byEntry.get(entry)?.get(from) ?? grantedHere(partition, entry, from)
-          if (answer.total > before) {
-            byEntry.set(entry, new Map(byEntry.get(entry)).set(from, answer.total))
-            promised.set(partition.table, byEntry)
-            promisers.set(partition.table, partition)
-          }
-          original.call(this, from, answer, nowMs)
-        }
-      }),
-    )
-    const promisers = new WeakMap<CellTable, Partition>()
-    run.atCleanUp(
-      override(CellTable.prototype, 'ownRights', (original) => {
-        return function (this: CellTable, entry) {
-          let rights = original.call(this, entry)
-          for (const [donor, total] of promised.get(this)?.get(entry) ?? []) {
-            const here = grantedHere(promisers.get(this)!, entry, donor)
-            rights = addQuantities(rights, notNegative(subtractQuantities(total, here)))
-          }
-          return rights
         }
       }),
     )
@@ -292,12 +248,4 @@ export const withdrawalMutants: readonly Mutant[] = [...rightsMutants, ...settle
 function entryOf(settlement: Settlement, { item, storage }: ItemPlace): number {
   const { table } = (settlement as unknown as Entry).partition
   return table.entry(table.namespace(CellKind.counter, storage), item)
-}
-
-/** What a donor has granted to this server as far as it has arrived. */
-function grantedHere(partition: Partition, entry: number, donor: string): Quantity {
-  const { table } = partition
-  const state = partition.replica(donor)
-  const cell = state ? table.findCell(entry, state.index) : -1
-  return cell < 0 ? 0 : grantedTo(table.counterValue(cell).granted, partition.ownReplica.replica)
 }
