@@ -160,6 +160,11 @@ export class Committer {
       .map(({ generation }) => generation)
   }
 
+  /** Where writes of an earlier run still have no number. */
+  adoptedPartitions(): ReadonlySet<Partition> {
+    return new Set(this.held.filter(({ adopted }) => adopted !== undefined).map(({ partition }) => partition))
+  }
+
   /** What an earlier run had journalled without a number; call before any write of this run. */
   adoptUnnumbered(writes: readonly UnnumberedWrites[]): void {
     for (const { partition: name, cells } of writes) {

@@ -5,7 +5,8 @@ import { type ReplicaId, serverOfReplica } from '../sync/identity.js'
 /**
  * Whether this server knows all that its former incarnations wrote. What they wrote last may be known to others
  * only; it is all here once every other known server has told in this run how far it knows them, and that has been
- * merged. Only then may their open withdrawals be settled: one of them might be settled already (invariant W6).
+ * merged. Only then may their open withdrawals be settled: one of them might be settled already (invariant W6). And
+ * only then is it certain whether what a restored backup holds without a number was numbered by them.
  */
 export class FormerWrites {
   /** By partition: the servers that have told. */
@@ -28,6 +29,16 @@ export class FormerWrites {
         owed.set(replica, Math.max(first, second, owed.get(replica) ?? 0))
       }
     }
+  }
+
+  /** Whether this server ever wrote as another replica, as far as anybody has told. */
+  areThere(partition: Partition): boolean {
+    const own = partition.ownReplica.replica
+    const isFormer = (replica: ReplicaId) => serverOfReplica(replica) === this.self && replica !== own
+    return (
+      partition.replicas().some(({ replica }) => isFormer(replica)) ||
+      [...(this.owed.get(partition.name)?.keys() ?? [])].some(isFormer)
+    )
   }
 
   areKnown(partition: Partition): boolean {

@@ -4,18 +4,24 @@ import type { ServerView } from '../strong/membership-manager.js'
 import type { RaftLinks } from '../strong/raft-transport.js'
 import { ConflictError, NotFoundError } from '../sync/errors.js'
 import { incarnationOfReplica, type ReplicaId, serverOfReplica } from '../sync/identity.js'
+import { FormerWrites } from './former-writes.js'
 import type { MemberDirectory } from './members.js'
 import { SHARED_PARTITION, worldOfPartition } from './partitions.js'
 
 /** The mesh as this server sees it: what servers say of themselves, and whether they are heard. */
 export class MeshView {
+  /** How far this server knows what it wrote as an earlier incarnation. */
+  readonly formerWrites: FormerWrites
+
   constructor(
     private readonly self: string,
     private readonly directory: MemberDirectory,
     private readonly membership: Membership,
     /** The key that was given up under a name, see `releaseName`. */
     private readonly releasedKey: (server: string) => Uint8Array | undefined,
-  ) {}
+  ) {
+    this.formerWrites = new FormerWrites(self, (partition) => this.knownServers(partition))
+  }
 
   /** The servers that belong to the mesh, this one included; with a partition, those that host it. */
   knownServers(partition: string = SHARED_PARTITION): string[] {

@@ -86,8 +86,9 @@ export class NodeCore implements StorageHost, DurableStateOwner {
       emitter: this.emitter,
       ownWritesLost: (replica, number, name) => this.writership.writesLost(replica, number, name),
       digestHeard: (server, digest) => {
-        this.settlements.heardFrom(server, digest)
+        this.view.formerWrites.heardFrom(server, digest)
         this.rejoin.heardFrom(digest)
+        this.writership.progressed()
       },
       merged: () => this.merged(),
       acknowledged: () => this.consistency.acknowledged(),
@@ -109,6 +110,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
     })
     this.writership = new Writership({
       durables,
+      formerWrites: this.view.formerWrites,
       logger: config.logger,
       scheduler,
       patienceMs: 2 * config.rejoinGraceMs,

@@ -3,7 +3,6 @@ import type { Environment } from '../environment/environment.js'
 import type { Replicator } from '../gossip/replicator.js'
 import type { NodeConfig } from './config.js'
 import type { DurableState } from './durable-state.js'
-import { FormerWrites } from './former-writes.js'
 import type { MeshView } from './mesh-view.js'
 import type { NodeEmitter } from './node-events.js'
 import { Settlements } from './settlements.js'
@@ -22,18 +21,16 @@ interface SettlementRoom {
 /** The withdrawals of a node, with what they need to know of it and of its peers. */
 export function createSettlements(room: SettlementRoom): Settlements {
   const { config, environment, durables, emitter, view } = room
-  const formerWrites = new FormerWrites(config.serverId, (partition) => view.knownServers(partition))
   return new Settlements({
     partitions: durables.partitions.byName,
     environment,
     resolver: config.resolver,
     emitter,
     logger: config.logger,
-    formerWrites,
     recorder: durables.recorder,
     standing: (partition: Partition) => ({
       isCertain: () => !durables.committer.numberingHeld,
-      knowsFormer: () => formerWrites.areKnown(partition),
+      knowsFormer: () => view.formerWrites.areKnown(partition),
       isSuperseded: (replica) => view.isSuperseded(replica),
     }),
     groupOf: (partition) => durables.groupOf(partition),

@@ -2,13 +2,11 @@ import type { ConflictResolver } from '../conflict/resolver.js'
 import type { Standing } from '../conflict/standing.js'
 import type { Partition } from '../crdt/partition.js'
 import type { Environment } from '../environment/environment.js'
-import type { DigestMessage } from '../gossip/messages.js'
 import { type ReplicaId, serverOfReplica } from '../sync/identity.js'
 import type { Logger } from '../sync/logger.js'
 import { MessageType } from '../wire/message-type.js'
 import type { WireTuple } from '../wire/wire-value.js'
 import { borrowHeader } from './borrow-messages.js'
-import type { FormerWrites } from './former-writes.js'
 import type { NodeEmitter } from './node-events.js'
 import type { OperationRecorder } from './operation-recorder.js'
 import { worldOfPartition } from './partitions.js'
@@ -24,7 +22,6 @@ export interface SettlementsOptions {
   /** Undefined: no ledger is kept. */
   readonly recorder: OperationRecorder | undefined
   readonly logger: Logger
-  readonly formerWrites: FormerWrites
   readonly standing: (partition: Partition) => Standing
   readonly groupOf: (partition: Partition) => WriteGroup
   /** Sends to a server, if it is linked. */
@@ -64,11 +61,6 @@ export class Settlements {
 
   setReachable(replicas: ReadonlySet<ReplicaId>): void {
     for (const withdrawals of this.byPartition.values()) withdrawals.setReachable(replicas)
-  }
-
-  /** A server has told how far it knows each replica. */
-  heardFrom(server: string, digest: DigestMessage): void {
-    this.options.formerWrites.heardFrom(server, digest)
   }
 
   /** @throws FrameError */

@@ -1,10 +1,12 @@
 import type { Scheduler } from '../environment/environment.js'
 import type { Logger } from '../sync/logger.js'
 import type { DurableState } from './durable-state.js'
+import type { FormerWrites } from './former-writes.js'
 import type { Incarnation } from './journal-records.js'
 
 export interface WritershipOptions {
   readonly durables: DurableState
+  readonly formerWrites: FormerWrites
   readonly logger: Logger
   readonly scheduler: Scheduler
   /** How long to wait for the lost writes to come back before writing goes on without them. */
@@ -100,7 +102,7 @@ export class Writership {
 
   /** Until the incarnation has changed nothing may be numbered as the old one, whatever the peers say meanwhile. */
   private begin(): void {
-    if (!this.isVerified || this.hasLostWrites || this.isOwed()) return
+    if (!this.isVerified || this.hasLostWrites || this.isOwed() || this.mayBeNumberedAlready()) return
     this.options.durables.committer.openNumbering()
     this.startVoting()
   }
@@ -110,10 +112,20 @@ export class Writership {
    * form of writes that this server still holds without a number.
    */
   progressed(): void {
-    if (this.lost && !this.isOwed()) {
-      this.lost = undefined
-      this.begin()
-    }
+    if (this.lost && !this.isOwed()) this.lost = undefined
+    if (this.options.durables.committer.numberingHeld) this.begin()
+  }
+
+  /**
+   * A backup of a server that held its numbering contains writes without a number. The incarnation that lost writes
+   * may have numbered them, and who knows of it may be away: numbering them again would count them twice (invariant
+   * C1). It is certain once everybody has told how far that incarnation came.
+   */
+  private mayBeNumberedAlready(): boolean {
+    const { durables, formerWrites } = this.options
+    return [...durables.committer.adoptedPartitions()].some(
+      (partition) => formerWrites.areThere(partition) && !formerWrites.areKnown(partition),
+    )
   }
 
   private owe(partition: string, number: number): void {
