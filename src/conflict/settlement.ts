@@ -3,7 +3,7 @@ import { addQuantities, subtractQuantities } from '../crdt/column.js'
 import { MAX_BATCH_WRITES } from '../crdt/limits.js'
 import type { OwnWrite } from '../crdt/own-writes.js'
 import type { Partition } from '../crdt/partition.js'
-import { isUndecided, type ProvisionalState, type ProvisionalWithdrawal } from '../crdt/provisional.js'
+import { outcomeOf, type ProvisionalState, type ProvisionalWithdrawal } from '../crdt/provisional.js'
 import { lesser, notNegative, type Quantity } from '../crdt/rights.js'
 import type { ReplicaId } from '../sync/identity.js'
 import { Debts } from './debts.js'
@@ -121,10 +121,9 @@ export class Settlement {
     withdrawal: ProvisionalWithdrawal,
     before: ProvisionalWithdrawal | undefined,
   ): void {
-    const { state } = withdrawal
-    const isNews = before ? before.state !== state : state === 'compensated'
-    if (isNews && this.index.isOwn(withdrawal) && !isUndecided(state))
-      this.effects.add({ type: 'settled', withdrawal })
+    const outcome = outcomeOf(withdrawal.state)
+    const isNews = before ? outcomeOf(before.state) !== outcome : withdrawal.state === 'compensated'
+    if (outcome && isNews && this.index.isOwn(withdrawal)) this.effects.add({ type: 'settled', withdrawal })
   }
 
   /** Settles what changes have made possible, at most `limit` items. Returns whether there is more. */

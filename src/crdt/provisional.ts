@@ -15,6 +15,8 @@ import type { Quantity } from './rights.js'
  */
 const STATES = ['open', 'parked', 'confirmed', 'compensated', 'acknowledged', 'kept'] as const
 export type ProvisionalState = (typeof STATES)[number]
+/** 'kept': it lost, and a person let it stand. */
+export type ProvisionalOutcome = 'confirmed' | 'compensated' | 'kept'
 
 /**
  * A withdrawal beyond its server's rights. Its cell is written by the replica that made it, and by later
@@ -40,7 +42,13 @@ export const PROVISIONAL_KEPT_MS = 30 * 24 * 60 * 60 * 1000
 
 /** Whether it still explains a debt: nothing final has been decided. */
 export function isUndecided(state: ProvisionalState): boolean {
-  return state === 'open' || state === 'parked'
+  return outcomeOf(state) === undefined
+}
+
+/** How it ended; undefined while that is open. That the application knows of a compensation does not change it. */
+export function outcomeOf(state: ProvisionalState): ProvisionalOutcome | undefined {
+  if (state === 'open' || state === 'parked') return undefined
+  return state === 'acknowledged' ? 'compensated' : state
 }
 
 /** Whether its own server has something left to do with it. */

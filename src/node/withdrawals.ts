@@ -2,7 +2,7 @@ import type { Effect, ItemPlace } from '../conflict/effects.js'
 import { Settlement, type WithdrawRequest } from '../conflict/settlement.js'
 import { addQuantities } from '../crdt/column.js'
 import type { OwnWrite } from '../crdt/own-writes.js'
-import type { ProvisionalWithdrawal } from '../crdt/provisional.js'
+import { outcomeOf, type ProvisionalOutcome, type ProvisionalWithdrawal } from '../crdt/provisional.js'
 import type { Quantity } from '../crdt/rights.js'
 import type { Environment, Timer } from '../environment/environment.js'
 import { uuidV7 } from '../environment/uuid.js'
@@ -21,8 +21,8 @@ import { answersFromTuple, answersToTuple, asksFromTuple, asksToTuple } from './
 import type { BackedOptions, WithdrawalsOptions } from './withdrawals-options.js'
 import { Milestone, type WriteGroup } from './write-group.js'
 
-/** How a provisional withdrawal ended. 'kept': it lost, and a person let it stand. */
-export type Settled = 'confirmed' | 'compensated' | 'kept'
+/** How a provisional withdrawal ended. */
+export type Settled = ProvisionalOutcome
 
 /** A withdrawal that was made, and what is still open about it. */
 export interface MadeWithdrawal {
@@ -123,11 +123,9 @@ export class Withdrawals {
   recall(storage: string, id: string): Pick<MadeWithdrawal, 'id' | 'kind' | 'settled'> {
     const known = this.settlement.withdrawal(storage, id)
     if (!known) return { id, kind: 'backed', settled: reached('confirmed') }
-    const { state } = known
     const kind = 'provisional'
-    if (state === 'confirmed' || state === 'kept') return { id, kind, settled: reached(state) }
-    if (state === 'compensated' || state === 'acknowledged')
-      return { id, kind, settled: reached('compensated') }
+    const outcome = outcomeOf(known.state)
+    if (outcome) return { id, kind, settled: reached(outcome) }
     const settled = this.milestones.get(id) ?? new Milestone<Settled>()
     if (this.settlement.isOwn(known)) this.milestones.set(id, settled)
     else
@@ -331,8 +329,11 @@ export class Withdrawals {
     const { id, state } = withdrawal
     const milestone = this.milestones.get(id)
     this.milestones.delete(id)
-    if (state === 'confirmed' || state === 'compensated' || state === 'kept') milestone?.reach(state)
-    this.options.onSettled(withdrawal)
+    const outcome = outcomeOf(state)
+    if (!outcome) return
+    milestone?.reach(outcome)
+    this.options.onSettled({ ...withdrawal, state: outcome })
+    // One that was acknowledged already, as peers have told after a restore, is not told to be taken back.
     if (state === 'compensated') this.options.onCompensated(withdrawal)
   }
 

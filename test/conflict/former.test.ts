@@ -166,6 +166,25 @@ t.test(
   },
 )
 
+t.test(
+  'an acknowledgement that comes back from peers is no news; the compensation before it may be',
+  async (t) => {
+    const { former, other, source } = contended('id-2', 'id-1')
+    const openBackup = new Incarnation('a@2').hear(former, other, source)
+    former.hear(other)
+    t.same(former.settled(), ['id-2 compensated'])
+    const compensatedBackup = new Incarnation('a@3').hear(former.flush(), other, source)
+    t.same(compensatedBackup.settled(), ['id-2 compensated'])
+    t.equal(former.settlement.acknowledge('id-2', NOW), true)
+    former.flush()
+    t.same(compensatedBackup.hear(former).settled(), [], 'it was told to be compensated, and it is')
+    t.same(compensatedBackup.settlement.unacknowledged(), [])
+    openBackup.standing.knowsFormer = false
+    t.same(openBackup.hear(former).settled(), ['id-2 acknowledged'], 'this one still waited for the outcome')
+    t.same(openBackup.settlement.unacknowledged(), [])
+  },
+)
+
 t.test('a server that may have lost writes spends, gives and settles nothing', async (t) => {
   const server = new Incarnation('a@1').deposit(10)
   server.standing.certain = false

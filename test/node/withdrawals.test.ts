@@ -1,4 +1,9 @@
 import t from 'tap'
+import { lowerIdResolver } from '../../src/conflict/resolver.js'
+import { Settlement } from '../../src/conflict/settlement.js'
+import { UNDISPUTED } from '../../src/conflict/standing.js'
+import { CellKind } from '../../src/crdt/cell.js'
+import { Partition } from '../../src/crdt/partition.js'
 import { createRealEnvironment } from '../../src/environment/real-environment.js'
 import {
   DiskFullError,
@@ -8,6 +13,8 @@ import {
   OutcomeUnknownError,
   type Storage,
 } from '../../src/index.js'
+import { Withdrawals } from '../../src/node/withdrawals.js'
+import { WriteGroup } from '../../src/node/write-group.js'
 import { Cluster } from '../../src/simulation/cluster/cluster.js'
 import { DEFAULT_DISK_PROFILE } from '../../src/simulation/disk/store.js'
 import { DEFAULT_PROFILE } from '../../src/simulation/network/conditions.js'
@@ -344,4 +351,59 @@ t.test('a clock that goes back does not make a later incarnation an earlier one'
   vaultOf(second).deposit(DIAMOND, 5)
   await until(() => vaultOf(a).quantity(DIAMOND) === 6n)
   t.equal((await vaultOf(a).withdraw(DIAMOND, 5, { mode: 'backed' })).kind, 'backed', 'its rights can be had')
+})
+
+t.test('an outcome that comes back with its acknowledgement is told as a compensation, once', async (t) => {
+  const flush = (partition: Partition) => partition.completeFlush(partition.prepareFlush(1000)!)
+  const catchUp = (partition: Partition, from: Partition) => {
+    for (const { replica } of from.replicas())
+      partition.merge(from.deltaSince(replica, partition.known(replica), 1e6)!)
+  }
+  const place = { storage: 'vault', item: DIAMOND }
+  const source = new Partition('p')
+  source.writeAs('b@1')
+  const item = (partition: Partition) =>
+    partition.table.entry(partition.table.namespace(CellKind.counter, place.storage), place.item)
+  source.own.deposit(item(source), 5)
+  flush(source)
+  const former = new Partition('p')
+  former.writeAs('a@1')
+  catchUp(former, source)
+  const settlement = new Settlement(former)
+  settlement.withdraw({ ...place, amount: 5, id: 'id-1', mode: 'optimistic', untilMs: 0 }, 0)
+  flush(former)
+
+  const told: string[] = []
+  const group = new WriteGroup()
+  group.durable.reach(undefined)
+  let changed: (entry: number) => void = () => undefined
+  const present = new Partition('p', (entry) => changed(entry))
+  present.writeAs('a@2')
+  catchUp(present, former)
+  const withdrawals = new Withdrawals({
+    partition: present,
+    environment: createRealEnvironment(),
+    resolver: lowerIdResolver,
+    standing: { ...UNDISPUTED, knowsFormer: () => false },
+    groupOf: () => group,
+    send: () => undefined,
+    onCompensated: ({ id }) => told.push(`take back ${id}`),
+    onParked: ({ id }) => told.push(`parked ${id}`),
+    onSettled: ({ id, state }) => told.push(`${id} ${state}`),
+  })
+  changed = (entry) => withdrawals.changed(entry)
+  t.teardown(() => withdrawals.stop())
+  const { settled } = withdrawals.recall(place.storage, 'id-1')
+  t.notOk(settled.reached, 'open as far as is known here')
+
+  source.own.withdraw(item(source), 5)
+  flush(source)
+  catchUp(former, source)
+  settlement.tick(1)
+  settlement.run(1, 10)
+  t.equal(settlement.acknowledge('id-1', 1), true)
+  flush(former)
+  catchUp(present, former)
+  t.equal(await settled.wait(), 'compensated')
+  t.same(told, ['id-1 compensated'], 'the items were taken back already')
 })

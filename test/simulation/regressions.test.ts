@@ -15,6 +15,7 @@ import { Acquaintances } from '../../src/simulation/run/acquaintances.js'
 import { Holdings } from '../../src/simulation/run/holdings.js'
 import { drawRunOptions } from '../../src/simulation/run/options.js'
 import { simulate } from '../../src/simulation/run/simulate.js'
+import { sumsOf } from '../../src/simulation/withdrawals/provisionals.js'
 import { NotRunningError } from '../../src/sync/errors.js'
 
 // Each of these was a seed that failed; the smallest scenario that shows it is kept here.
@@ -276,3 +277,27 @@ t.test(
     t.equal((await simulate(drawRunOptions(135578580759246, 'strong'))).violation, undefined)
   },
 )
+
+t.test('seeds 38335434560773, 78060319911082: a reserve moves while the run ends', async (t) => {
+  // Rights that were on their way to the journal were taken for lost ones.
+  t.equal((await simulate(drawRunOptions(78060319911082, 'mixed'))).violation, undefined)
+  const partition = new Partition('')
+  partition.writeAs('s0@00000000000000000000000000000001')
+  const entry = partition.table.entry(partition.table.namespace(CellKind.counter, 'bank'), 'sim:item')
+  partition.own.deposit(entry, 60)
+  partition.completeFlush(partition.prepareFlush(1000)!)
+  partition.own.grant(entry, 's1@00000000000000000000000000000001', 3)
+  const node = { core: { partitions: () => [partition] } } as unknown as MeshNode
+  const counted = () => [...sumsOf(node)].map(({ quantity, rightsSum }) => [quantity, rightsSum])
+  t.same(counted(), [[60n, 60n]], 'neither here nor there')
+  const flush = partition.prepareFlush(1000)!
+  t.same(counted(), [[60n, 60n]], 'nor while the disk is busy with it')
+  partition.completeFlush(flush)
+  t.same(counted(), [[60n, 60n]])
+  partition.table.addRightsElsewhere(entry, 1)
+  t.same(counted(), [[60n, 59n]], 'rights that are gone for good show')
+})
+
+t.test('seed 86620070369334: an acknowledgement comes back to a server that was put back', async (t) => {
+  t.equal((await simulate(drawRunOptions(86620070369334, 'mixed'))).violation, undefined)
+})

@@ -27,7 +27,10 @@ export function* provisionalsOf(
   }
 }
 
-/** Where the items of one kind in one storage went, summed naively over the cells; own writes must be durable. */
+/**
+ * Where the items of one kind in one storage went, summed naively over the cells; deposits and withdrawals must be
+ * durable. Rights move for reserves at any time: those that are on their way to the journal belong to nobody.
+ */
 export interface Sums {
   readonly world: string | undefined
   readonly storage: string
@@ -35,6 +38,7 @@ export interface Sums {
   readonly deposited: bigint
   readonly withdrawn: bigint
   readonly compensated: bigint
+  /** Held by anyone, or on their way from this server to another one. */
   readonly rightsSum: bigint
   readonly quantity: bigint
 }
@@ -52,6 +56,7 @@ export function* sumsOf(node: MeshNode): IterableIterator<Sums> {
           sums.withdrawn += BigInt(withdrawn)
           sums.compensated += BigInt(compensated)
         }
+        sums.rightsSum += BigInt(partition.own.grantsUnderWay(entry))
         for (const held of partition.rightsOf(entry).values()) sums.rightsSum += BigInt(held)
         const quantity = BigInt(table.total(entry))
         yield { world: worldOfPartition(partition.name), storage, item, ...sums, quantity }
