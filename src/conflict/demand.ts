@@ -2,6 +2,11 @@ import type { Quantity } from '../crdt/rights.js'
 
 /** Rights worth this long a demand are held in reserve, so that withdrawals meanwhile are backed. */
 const RESERVE_MS = 10_000
+/**
+ * Demand for less than this in a reserve's time is none: half a minute after a single withdrawal. One item in that time
+ * would be too much, for then no item that is wanted every few seconds would ever have its rights at hand.
+ */
+const LEAST_RESERVE = 0.05
 /** Demand is forgotten with this time constant. */
 const MEMORY_MS = 10_000
 
@@ -29,10 +34,10 @@ export class Demand {
     return Number.isSafeInteger(reserve) ? reserve : BigInt(reserve)
   }
 
-  /** Less than one item in a reserve's time. */
+  /** Hardly wanted any more. */
   isIdle(nowMs: number): boolean {
     this.decay(nowMs)
-    return this.perMs * RESERVE_MS < 1
+    return this.perMs * RESERVE_MS < LEAST_RESERVE
   }
 
   private decay(nowMs: number): void {

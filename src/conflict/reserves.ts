@@ -30,7 +30,7 @@ export function fillReserve(
   const atHand = notNegative(rights)
   // Below half only, and donors keep their own reserve: two busy servers do not play ping-pong.
   if (addQuantities(atHand, atHand) >= reserve) return
-  state.borrowing.reserve.ask(subtractQuantities(reserve, atHand), reachable, nowMs, effects)
+  state.borrowing('reserve').ask(subtractQuantities(reserve, atHand), reachable, nowMs, effects)
 }
 
 function half(amount: Quantity): Quantity {

@@ -6,9 +6,10 @@ import type { Partition } from '../crdt/partition.js'
 import { outcomeOf, type ProvisionalState, type ProvisionalWithdrawal } from '../crdt/provisional.js'
 import { lesser, notNegative, type Quantity } from '../crdt/rights.js'
 import type { ReplicaId } from '../sync/identity.js'
+import { ActiveItems } from './active-items.js'
 import { Debts } from './debts.js'
 import { type BorrowAnswer, type BorrowAsk, type Effect, EffectQueue, type Shortage } from './effects.js'
-import { type ItemState, newItemState } from './item-state.js'
+import type { ItemState } from './item-state.js'
 import { chooseLosers } from './overdraw.js'
 import { ProvisionalIndex } from './provisional-index.js'
 import { fillReserve, spareRights } from './reserves.js'
@@ -22,8 +23,6 @@ export type { WithdrawOutcome, WithdrawRequest } from './withdraw-request.js'
 export const RESOLVER_PATIENCE_MS = 10_000
 /** Backed withdrawals waiting for rights, per partition. */
 export const MAX_WAITING = 10_000
-/** Items looked at in one tick for reserves and upkeep: bounds the background traffic and the time it takes. */
-const SWEEP_PER_TICK = 256
 
 /**
  * Withdrawals of one partition: backed by rights at once, or provisional and settled later (design section 4).
@@ -46,14 +45,13 @@ const SWEEP_PER_TICK = 256
 export class Settlement {
   readonly index: ProvisionalIndex
   private readonly debts: Debts
-  private readonly items = new Map<number, ItemState>()
+  private readonly items: ActiveItems
   private readonly dirty = new Set<number>()
   private readonly effects = new EffectQueue()
   private reachable: ReadonlySet<ReplicaId> = new Set()
   /** Items with waiting withdrawals. */
   private readonly waited = new Set<number>()
   private waitingCount = 0
-  private sweep: IterableIterator<[number, ItemState]> | undefined
 
   constructor(
     private readonly partition: Partition,
@@ -61,26 +59,27 @@ export class Settlement {
     private readonly standing: Standing = UNDISPUTED,
   ) {
     this.index = new ProvisionalIndex(partition)
+    this.items = new ActiveItems(partition)
     this.debts = new Debts(partition, this.index, standing)
     for (const item of this.index.items()) this.dirty.add(item)
   }
 
   /** Takes `amount` when the own rights cover it; otherwise nothing happens. Costs no more than a deposit. */
-  tryWithdraw(entry: number, amount: Quantity, nowMs: number, beside?: OwnWrite): boolean {
+  tryWithdraw(entry: number, amount: Quantity, beside?: OwnWrite): boolean {
     if (!this.standing.isCertain() || this.partition.own.rights(entry) < amount) return false
     if (beside) this.partition.own.batch([{ entry, withdrawn: amount }, beside])
     else this.partition.own.withdraw(entry, amount)
-    this.itemState(entry, nowMs).demand.add(amount, nowMs)
+    this.items.took(entry, amount)
     return true
   }
 
   withdraw(request: WithdrawRequest, nowMs: number): WithdrawOutcome {
     const { amount, id, mode, untilMs, storage, item, beside } = request
     const entry = this.index.itemEntry(request)
-    if (this.tryWithdraw(entry, amount, nowMs, beside)) return { type: 'backed' }
+    if (this.tryWithdraw(entry, amount, beside)) return { type: 'backed' }
     const visible = this.debts.attainable(entry)
     if (visible < amount) return { type: 'insufficient-quantity', visible }
-    const state = this.itemState(entry, nowMs)
+    const state = this.items.of(entry, nowMs)
     state.demand.add(amount, nowMs)
     if (mode === 'backed') {
       if (this.waitingCount >= MAX_WAITING) return { type: 'overloaded' }
@@ -146,6 +145,7 @@ export class Settlement {
       if (state.waiting.length === 0) this.waited.delete(entry)
       else this.dirty.add(entry)
     }
+    this.items.tick(nowMs)
     this.sweepItems(nowMs)
   }
 
@@ -169,7 +169,7 @@ export class Settlement {
 
   borrowAnswered(from: ReplicaId, answer: BorrowAnswer, nowMs: number): void {
     const entry = this.index.itemEntry(answer)
-    this.items.get(entry)?.borrowing[answer.purpose].answered(from, answer.total, nowMs)
+    this.items.get(entry)?.borrowing(answer.purpose).answered(from, answer.total, nowMs)
     if (this.concerns(entry)) this.evaluate(entry, nowMs)
   }
 
@@ -193,7 +193,7 @@ export class Settlement {
 
   /** So many are wanted here by something that is in no hurry: attracts rights as withdrawals do. */
   wanted(entry: number, amount: Quantity, nowMs: number): void {
-    this.itemState(entry, nowMs).demand.add(amount, nowMs)
+    this.items.of(entry, nowMs).demand.add(amount, nowMs)
   }
 
   /** Whether this server made it, in whichever incarnation, so that it will tell how it ends. */
@@ -282,7 +282,7 @@ export class Settlement {
 
   private compensateLosers(entry: number, nowMs: number): void {
     const overdraw = this.debts.overdraw(entry)
-    const state = overdraw > 0 ? this.itemState(entry, nowMs) : this.items.get(entry)
+    const state = overdraw > 0 ? this.items.of(entry, nowMs) : this.items.get(entry)
     if (!state) return
     if (overdraw === 0) {
       state.overdrawnSinceMs = undefined
@@ -346,7 +346,7 @@ export class Settlement {
     let need = this.debts.missing(entry)
     for (const { amount } of this.items.get(entry)?.waiting ?? []) need = addQuantities(need, amount)
     if (need <= 0) return
-    this.itemState(entry, nowMs).borrowing.debt.ask(need, this.reachable, nowMs, this.effects)
+    this.items.of(entry, nowMs).borrowing('debt').ask(need, this.reachable, nowMs, this.effects)
   }
 
   private renew(nowMs: number): void {
@@ -354,46 +354,19 @@ export class Settlement {
     for (const { entry, object } of renewals) this.partition.own.setObject(entry, object!)
   }
 
-  /** Goes over the active items, a bounded number per tick in turn: asks for reserves, forgets what is idle. */
+  /** Asks for reserves, forgets what is idle. */
   private sweepItems(nowMs: number): void {
-    this.sweep ??= this.items.entries()
-    for (let count = 0; count < SWEEP_PER_TICK; count++) {
-      const next = this.sweep.next()
-      if (next.done) {
-        this.sweep = undefined
-        return
-      }
-      const [entry, state] = next.value
-      state.borrowing.debt.expire(nowMs)
-      state.borrowing.reserve.expire(nowMs)
-      if (this.isIdle(entry, state, nowMs)) this.items.delete(entry)
-      else if (this.standing.isCertain())
+    this.items.visitSome((entry, state) => {
+      state.expire(nowMs)
+      if (state.isIdle(nowMs) && this.index.undecided(entry).length === 0) return false
+      if (this.standing.isCertain())
         fillReserve(this.partition.own.rights(entry), state, this.reachable, nowMs, this.effects)
-    }
+      return true
+    })
   }
 
   private concerns(entry: number): boolean {
     if (this.items.has(entry) || this.partition.own.rights(entry) < 0) return true
     return this.index.undecided(entry).length > 0
-  }
-
-  private isIdle(entry: number, state: ItemState, nowMs: number): boolean {
-    if (
-      !state.borrowing.debt.isIdle ||
-      !state.borrowing.reserve.isIdle ||
-      state.waiting.length > 0 ||
-      state.overdrawnSinceMs !== undefined
-    )
-      return false
-    return this.index.undecided(entry).length === 0 && state.demand.isIdle(nowMs)
-  }
-
-  private itemState(entry: number, nowMs: number): ItemState {
-    let state = this.items.get(entry)
-    if (!state) {
-      state = newItemState(this.partition, entry, nowMs)
-      this.items.set(entry, state)
-    }
-    return state
   }
 }

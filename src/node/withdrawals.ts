@@ -106,7 +106,7 @@ export class Withdrawals {
   }
 
   tryWithdraw(entry: number, amount: Quantity, beside?: OwnWrite): boolean {
-    return this.settlement.tryWithdraw(entry, amount, this.nowMs(), beside)
+    return this.settlement.tryWithdraw(entry, amount, beside)
   }
 
   /** Own rights that no withdrawal under way waits for. */

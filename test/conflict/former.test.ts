@@ -188,7 +188,7 @@ t.test(
 t.test('a server that may have lost writes spends, gives and settles nothing', async (t) => {
   const server = new Incarnation('a@1').deposit(10)
   server.standing.certain = false
-  t.equal(server.settlement.tryWithdraw(server.entry, 1, NOW), false)
+  t.equal(server.settlement.tryWithdraw(server.entry, 1), false)
   t.equal(server.settlement.spendable(server.entry), 0)
   t.equal(server.take(3, 'id-1'), 'provisional', 'though the rights seem to be there')
   server.settlement.borrowAsked('b@1', { ...PLACE, target: 5, purpose: 'debt' }, NOW)
@@ -197,7 +197,7 @@ t.test('a server that may have lost writes spends, gives and settles nothing', a
   t.same(server.settled(), [])
   server.standing.certain = true
   t.same(server.settled(), ['id-1 confirmed'])
-  t.equal(server.settlement.tryWithdraw(server.entry, 7, NOW), true)
+  t.equal(server.settlement.tryWithdraw(server.entry, 7), true)
   t.equal(server.settlement.decide('id-1', 'keep', NOW), 'unknown')
 })
 

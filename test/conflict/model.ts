@@ -137,7 +137,7 @@ export class Model {
     const amount = 1 + this.random(6)
     const id = `id-${String(this.nextId++).padStart(6, '0')}`
     if (this.options.backedOnly) {
-      if (!server.settlement.tryWithdraw(server.entry, amount, this.nowMs)) return
+      if (!server.settlement.tryWithdraw(server.entry, amount)) return
       server.promises.push(() => this.backed(amount))
       return
     }
