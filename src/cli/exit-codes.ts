@@ -4,7 +4,7 @@ import { SiloMeshError } from '../sync/errors.js'
 /** What a shell script can rely on; the numbers are those of sysexits.h. */
 export const ExitCode = {
   ok: 0,
-  /** `demo` has found items lost or duplicated, or servers that did not converge; `audit` a mismatch. */
+  /** `demo` has found items lost or duplicated, servers that did not converge, or nothing to judge; `audit` a mismatch. */
   failed: 1,
   usage: 64,
   noNode: 69,
@@ -17,7 +17,7 @@ export const ExitCode = {
 export const EXIT_CODE_HELP = `
 Exit codes:
   0   done
-  1   demo: items were lost or duplicated, or the servers did not converge; audit: a mismatch
+  1   demo: items were lost or duplicated, the servers did not converge, or too little happened; audit: a mismatch
   64  usage: a wrong option or argument; nothing was done
   69  no node runs there
   70  a defect in silo-mesh itself

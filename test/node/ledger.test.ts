@@ -119,6 +119,41 @@ t.test('a provisional withdrawal is written down, and what becomes of it', async
   t.match(await linesOf(a), [{ type: 'deposit' }], 'each server writes down what is done on it')
 })
 
+t.test('moves of a transfer are written down, both sides as one, by the server that made them', async (t) => {
+  const mesh = new TestMesh()
+  t.teardown(() => mesh.close())
+  const raft = { heartbeatMs: 20, electionMs: 150 }
+  const node = await mesh.start('a', { ...LEDGER, found: true, raft })
+  await until(() => node.raft()?.role === 'leader')
+  const at = (storage: string, x: number) => ({ storage, world: 'overworld', position: { x, y: 64, z: 0 } })
+  const from = await node.anchors.create(at('mine', 1))
+  const to = await node.anchors.create(at('vault', 2))
+  const { id } = await node.transfers.create({ from: from.id, to: to.id, items: [ITEM], rate: 40 })
+  node.storage('mine').deposit('minecraft:dirt', 5, { by: 'player:steve' })
+  node.storage('mine').deposit(ITEM, 50, { by: 'player:steve' })
+  await until(() => node.storage('vault').quantity(ITEM) === 50n)
+  await node.flush()
+  const by = `transfer:${id}`
+  const moves = await linesOf(node, { by })
+  const common = { item: ITEM, world: undefined, by, outcome: 'durable', operationId: undefined }
+  const groups = new Set<number>()
+  let moved = 0n
+  for (let place = 0; place < moves.length; place += 2) {
+    const [taken, put] = moves.slice(place, place + 2) as [LedgerLine, LedgerLine]
+    const { amount, group } = taken
+    t.match(taken, { ...common, type: 'withdraw', storage: 'mine', kind: 'backed' })
+    t.match(put, { ...common, type: 'deposit', storage: 'vault', amount, group, kind: undefined })
+    groups.add(group)
+    moved += amount
+  }
+  t.equal(moved, 50n, 'all that was moved, and nothing twice')
+  t.ok(
+    groups.size > 1 && groups.size === moves.length / 2 && !groups.has(0),
+    'each move is a group of its own',
+  )
+  t.equal((await linesOf(node)).length, moves.length + 2, 'and what the player brought')
+})
+
 t.test('without the option no ledger is kept, and bad bounds are refused', async (t) => {
   const mesh = new TestMesh()
   t.teardown(() => mesh.close())

@@ -37,10 +37,11 @@ export function addDemo(
     'after',
     `
 Three processes on loopback share two storages. Players mine blocks and kill entities, deposit what dropped and
-withdraw what their server has brought. Meanwhile a link is cut and healed, and a server is killed with SIGKILL
-and started again. Each server writes down, outside of the mesh, what was acknowledged; the verdict compares that
-with what the mesh holds at the end. With --json the last line of stdout is one object. Exit code 0 only if all
-servers became equal and nothing was lost or duplicated.`,
+withdraw what their server has brought; builders put items into chests, and transfers move them on. Meanwhile a
+link is cut and healed, and a server is killed with SIGKILL and started again. Each server writes down, outside of
+the mesh, what was acknowledged; the verdict compares that with what the mesh holds at the end. With --json the last
+line of stdout is one object. Exit code 0 only if all servers became equal, nothing was lost or duplicated, and
+there was something to lose: every server has played and built, and transfers have moved items.`,
   )
   command.action(async (options: DemoCommandOptions) => {
     const { seconds, seed, keep = false, json = false } = options

@@ -2,8 +2,12 @@ import type { Environment } from '../../environment/environment.js'
 import { readTextFile } from '../../environment/text-file.js'
 import { uuidV7 } from '../../environment/uuid.js'
 import type { MeshNode } from '../../node/mesh-node.js'
+import { SeededRandom } from '../../simulation/kernel/random.js'
 import { SiloMeshError } from '../../sync/errors.js'
+import { CARGOES, chestOf } from './chests.js'
+import { stackSizeOf } from './loot.js'
 import type { StartParams } from './messages.js'
+import type { PlannedOperation } from './players.js'
 import { parseStructureLog, type StructureKind, StructureLog } from './structure-log.js'
 
 const MAX_LOG_BYTES = 64 * 1024 * 1024
@@ -13,8 +17,21 @@ const PAUSE_MS = 120
 const STRONG_TIMEOUT_MS = 2_000
 /** How often an unknown outcome is asked for again, under the same id. */
 const MAX_TRIES = 3
+/** A stack takes about two seconds, so that a kill comes in the middle of many of them. */
+const ITEMS_PER_SECOND = 32
 
-/** The builders of one server: one after the other they place anchors and link them with transfers. */
+/** Does operations on items, written down before and after. */
+export type Perform = (operations: readonly PlannedOperation[]) => Promise<void>
+
+interface Place {
+  readonly anchor: string
+  readonly chest: string
+}
+
+/**
+ * The builders of one server: one after the other they place anchors, put a stack of something into the chest of one
+ * and link it with another by a transfer, which then moves the stack.
+ */
 export class Builder {
   private building: Promise<void> | undefined
   private isResting = true
@@ -23,19 +40,30 @@ export class Builder {
     private readonly environment: Environment,
     private readonly node: MeshNode,
     private readonly log: StructureLog,
+    private readonly perform: Perform,
+    private readonly random: SeededRandom,
     private placed: number,
     /** Of this server, known to exist; a transfer goes from the last but one to the last. */
-    private readonly anchors: string[],
+    private readonly places: Place[],
   ) {}
 
   /** Goes on from the log that a killed process left. */
-  static async open(environment: Environment, node: MeshNode, params: StartParams): Promise<Builder> {
+  static async open(
+    environment: Environment,
+    node: MeshNode,
+    params: StartParams,
+    perform: Perform,
+  ): Promise<Builder> {
     const { disk } = environment
+    const { serverId, seed } = params
     const text = (await readTextFile(disk, params.structureLog, MAX_LOG_BYTES)) ?? ''
     const asked = parseStructureLog(text).filter(({ kind }) => kind === 'anchor')
-    const existing = asked.filter(({ outcome }) => outcome === 'acknowledged').map(({ id }) => id)
+    const existing = asked.flatMap(({ id, outcome }, index) =>
+      outcome === 'acknowledged' ? [{ anchor: id, chest: chestOf(serverId, index + 1) }] : [],
+    )
     const log = await StructureLog.open(disk, params.structureLog)
-    return new Builder(environment, node, log, asked.length, existing)
+    const random = new SeededRandom(seed).fork(serverId).fork('builder').fork(asked.length)
+    return new Builder(environment, node, log, perform, random, asked.length, existing)
   }
 
   build(): void {
@@ -53,7 +81,7 @@ export class Builder {
 
   private async run(): Promise<void> {
     for (let turn = 0; !this.isResting; turn++) {
-      if (turn % 3 === 2 && this.anchors.length >= 2) await this.link()
+      if (turn % 3 === 2 && this.places.length >= 2) await this.link()
       else await this.place()
       await new Promise<void>((resolve) => this.environment.scheduler.after(PAUSE_MS, resolve))
     }
@@ -63,23 +91,21 @@ export class Builder {
     const { serverId } = this.node.identity
     const number = ++this.placed
     const id = uuidV7(this.environment)
-    const anchor = {
-      id,
-      // Chests of the builders' own, empty: what the players judge by is elsewhere.
-      storage: `chest-${serverId}-${number}`,
-      world: serverId,
-      position: { x: number, y: 64, z: 0 },
-    }
+    const storage = chestOf(serverId, number)
+    const anchor = { id, storage, world: serverId, position: { x: number, y: 64, z: 0 } }
     const exists = await this.attempt('anchor', id, () =>
       this.node.anchors.create(anchor, { timeoutMs: STRONG_TIMEOUT_MS }),
     )
-    if (exists) this.anchors.push(id)
+    if (exists) this.places.push({ anchor: id, chest: storage })
   }
 
   private async link(): Promise<void> {
-    const [from, to] = this.anchors.slice(-2)
+    const [from, to] = this.places.slice(-2)
+    const item = this.random.pick(CARGOES)
+    // Whether or not the transfer comes to be: without it the stack stays.
+    await this.perform([{ kind: 'deposit', storage: from!.chest, item, amount: stackSizeOf(item) }])
     const id = uuidV7(this.environment)
-    const transfer = { id, from: from!, to: to!, items: ['minecraft:cobblestone'] }
+    const transfer = { id, from: from!.anchor, to: to!.anchor, items: [item], rate: ITEMS_PER_SECOND }
     await this.attempt('transfer', id, () =>
       this.node.transfers.create(transfer, { timeoutMs: STRONG_TIMEOUT_MS }),
     )

@@ -1,5 +1,6 @@
 import type { AuditRow } from './audit-verdict.js'
-import type { Structure } from './messages.js'
+import type { GameServer } from './game-server.js'
+import type { ServerState, ShownQuantities, Structure } from './messages.js'
 import type { Stage } from './stage.js'
 import { itemKey, type Quantities } from './verdict.js'
 
@@ -16,7 +17,11 @@ export interface Convergence {
   readonly audits: readonly (readonly AuditRow[])[]
 }
 
-/** Waits until nothing is provisional and until vectors and checksums of all servers are equal, then compares quantity by quantity. */
+/**
+ * Waits until nothing is provisional and until vectors and checksums of all servers are equal, then compares quantity
+ * by quantity. Transfers may still move some items. So each server tells its quantities together with the state that
+ * they are of, and those of one and the same state are compared, once.
+ */
 export async function awaitConvergence(stage: Stage): Promise<Convergence> {
   const { clock } = stage.environment
   const startedMs = clock.monotonicMs()
@@ -25,22 +30,62 @@ export async function awaitConvergence(stage: Stage): Promise<Convergence> {
     return unsettled.every((items) => items === 0)
   })
   if (isSettled) await stage.all((server) => server.call('conclude', undefined))
+  let finals: readonly Quantities[] = []
   const areEqual = await stage.becomes(CONVERGENCE_TIMEOUT_MS, async () => {
     const states = await stage.all((server) => server.call('state', undefined))
-    return states.every(
-      ({ fingerprint, settled, numberingHeld }) =>
-        fingerprint === states[0]!.fingerprint && settled && !numberingHeld,
-    )
+    if (!areSame(states)) return false
+    const holdings = await readHoldings(stage)
+    finals = holdings.map(({ quantities }) => quantities)
+    return areSame(holdings.map(({ state }) => state)) && holdings.every(({ isWhole }) => isWhole)
   })
   const convergenceMs = Math.round(clock.monotonicMs() - startedMs)
-  const finals = await stage.all(async (server) => {
-    const rows = await server.call('quantities', undefined)
-    return new Map(rows.map(([storage, item, quantity]) => [itemKey(storage, item), BigInt(quantity)]))
-  })
-  const structures = await awaitStructure(stage)
-  const audits = await stage.all((server) => server.call('audit', undefined))
-  const converged = isSettled && areEqual && haveEqualQuantities(finals) && haveEqualStructure(structures)
+  if (!areEqual) finals = (await readHoldings(stage)).map(({ quantities }) => quantities)
+  // Followers learn within a heartbeat of the leader what is committed.
+  const structures = await readUntilEqual(stage, (server) => server.call('structure', undefined))
+  // An audit takes its time; one move meanwhile, and the totals of two servers differ. Each row balances always.
+  const audits = await readUntilEqual(stage, (server) => server.call('audit', undefined))
+  const converged =
+    isSettled && areEqual && haveEqualQuantities(finals) && haveEqual(structures, JSON.stringify)
   return { converged, convergenceMs, finals, structures, audits }
+}
+
+/** Equal vectors and checksums, with nothing under way to any of them. */
+function areSame(states: readonly ServerState[]): boolean {
+  return (
+    haveEqual(states, ({ fingerprint }) => fingerprint) &&
+    states.every(({ settled, numberingHeld }) => settled && !numberingHeld)
+  )
+}
+
+interface Holdings extends Omit<ShownQuantities, 'rows'> {
+  readonly quantities: Quantities
+}
+
+function readHoldings(stage: Stage): Promise<Holdings[]> {
+  return stage.all(async (server) => {
+    const { state, isWhole, rows } = await server.call('quantities', undefined)
+    const quantities = rows.map(
+      ([storage, item, quantity]) => [itemKey(storage, item), BigInt(quantity)] as const,
+    )
+    return { state, isWhole, quantities: new Map(quantities) }
+  })
+}
+
+/** What the servers say when they all say the same; otherwise what they said last. */
+async function readUntilEqual<Value>(
+  stage: Stage,
+  read: (server: GameServer) => Promise<Value>,
+): Promise<readonly Value[]> {
+  let values: readonly Value[] = []
+  await stage.becomes(CONVERGENCE_TIMEOUT_MS, async () => {
+    values = await stage.all(read)
+    return haveEqual(values, JSON.stringify)
+  })
+  return values
+}
+
+function haveEqual<Value>(values: readonly Value[], text: (value: Value) => string): boolean {
+  return new Set(values.map((value) => text(value))).size === 1
 }
 
 function haveEqualQuantities([first, ...others]: readonly Quantities[]): boolean {
@@ -48,19 +93,4 @@ function haveEqualQuantities([first, ...others]: readonly Quantities[]): boolean
     (other) =>
       other.size === first!.size && [...first!].every(([key, quantity]) => other.get(key) === quantity),
   )
-}
-
-/** Followers learn within a heartbeat of the leader what is committed. */
-async function awaitStructure(stage: Stage): Promise<readonly Structure[]> {
-  let structures: readonly Structure[] = []
-  await stage.becomes(CONVERGENCE_TIMEOUT_MS, async () => {
-    structures = await stage.all((server) => server.call('structure', undefined))
-    return haveEqualStructure(structures)
-  })
-  return structures
-}
-
-function haveEqualStructure(structures: readonly Structure[]): boolean {
-  const texts = structures.map(({ anchors, transfers }) => JSON.stringify([anchors, transfers]))
-  return texts.every((text) => text === texts[0])
 }

@@ -86,14 +86,14 @@ export class Game {
     const { clock, scheduler } = this.environment
     while (!this.isResting) {
       const startedMs = clock.monotonicMs()
-      await this.tick()
+      await this.perform(this.players.tick())
       const remainingMs = Math.max(0, TICK_MS - (clock.monotonicMs() - startedMs))
       await new Promise<void>((resolve) => scheduler.after(remainingMs, resolve))
     }
   }
 
-  private async tick(): Promise<void> {
-    const operations = this.players.tick()
+  /** Does all of it at once, as the players do; resolves when what was done at once is durable, and written down. */
+  async perform(operations: readonly PlannedOperation[]): Promise<void> {
     const ids = await this.log.intend(operations)
     this.operations += operations.length
     const settled: Settlement[] = []

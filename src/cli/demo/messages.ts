@@ -29,6 +29,14 @@ export interface ServerState {
   readonly voters: readonly string[]
 }
 
+export interface ShownQuantities {
+  readonly state: ServerState
+  /** The state's vector counts all that is shown: no own write was visible that had no number yet. */
+  readonly isWhole: boolean
+  /** [storage, item, quantity as a decimal string] */
+  readonly rows: readonly (readonly [string, string, string])[]
+}
+
 /** Ids of all anchors and transfers that a server shows. */
 export interface Structure {
   readonly anchors: readonly string[]
@@ -42,16 +50,20 @@ export interface Methods {
   readonly play: { params: undefined; result: unknown }
   /** The players stop; resolves when everything they did is settled and durable. */
   readonly rest: { params: undefined; result: unknown }
+  /** The builders stop; resolves when they have. The players play on, and transfers go on moving items. */
+  readonly restBuilders: { params: undefined; result: unknown }
   readonly cut: { params: readonly string[]; result: unknown }
   readonly state: { params: undefined; result: ServerState }
-  /** [storage, item, quantity as a decimal string] of everything visible. */
-  readonly quantities: { params: undefined; result: readonly (readonly [string, string, string])[] }
+  /** Everything visible, and the very state that shows it. */
+  readonly quantities: { params: undefined; result: ShownQuantities }
   /** Items with withdrawals, of any server, that are not settled yet as seen here. */
   readonly unsettled: { params: undefined; result: number }
   /** Nothing is provisional any more: the last ones are written down, and all of it is durable. */
   readonly conclude: { params: undefined; result: unknown }
   readonly audit: { params: undefined; result: readonly AuditRow[] }
   readonly structure: { params: undefined; result: Structure }
+  /** Transfers that nobody owns as seen here, and own ones that have not moved all there is for them to move. */
+  readonly busyTransfers: { params: undefined; result: number }
   readonly stop: { params: undefined; result: unknown }
 }
 

@@ -10,6 +10,11 @@ export interface Phase {
 const LINK_TIMEOUT_MS = 10_000
 /** Enough for several elections on a busy machine. */
 const LEADER_TIMEOUT_MS = 20_000
+/**
+ * Twice what a stack takes with the rights to it at hand. The rights to the last few items may take longer, up to a
+ * minute: the verdict waits for no transfer.
+ */
+const TRANSFERS_TIMEOUT_MS = 5_000
 
 const start: Phase = {
   title: ({ servers }) => `three servers start: ${servers.map(({ id }) => id).join(', ')}`,
@@ -89,6 +94,17 @@ const restart: Phase = {
   },
 }
 
+const carry: Phase = {
+  title: () => 'the builders rest; everybody plays on until the transfers have moved what is there to move',
+  run: async (stage) => {
+    await stage.all((server) => server.call('restBuilders', undefined))
+    await stage.becomes(TRANSFERS_TIMEOUT_MS, async () => {
+      const busy = await Promise.all(stage.servers.map((server) => server.call('busyTransfers', undefined)))
+      return busy.every((transfers) => transfers === 0)
+    })
+  },
+}
+
 const rest: Phase = {
   title: () => 'the players rest',
   run: async (stage) => {
@@ -97,9 +113,10 @@ const rest: Phase = {
 }
 
 /**
- * The acts in their order. All the time builders make anchors and transfers through the strong group, too.
+ * The acts in their order. Until their rest builders make anchors and transfers through the strong group, too, and
+ * put items into chests for the transfers to move.
  */
-export const PHASES: readonly Phase[] = [start, play, cut, heal, kill, restart, rest]
+export const PHASES: readonly Phase[] = [start, play, cut, heal, kill, restart, carry, rest]
 
 function pair({ servers, options }: Stage): [GameServer, GameServer] {
   const spared = options.seed % servers.length

@@ -1,4 +1,5 @@
 import { SeededRandom } from '../../simulation/kernel/random.js'
+import { isChest } from './chests.js'
 import { BLOCKS, ENTITIES, type LootSource, stackSizeOf } from './loot.js'
 
 export type OperationKind = 'deposit' | 'withdraw'
@@ -31,7 +32,9 @@ export class OwnShare {
   >()
   private readonly order: { readonly storage: string; readonly item: string; amount: number }[] = []
 
+  /** What builders put into chests is nobody's to take: transfers move it on. */
   add(storage: string, item: string, amount: number): void {
+    if (isChest(storage)) return
     const key = `${storage}\n${item}`
     let share = this.shares.get(key)
     if (!share) {

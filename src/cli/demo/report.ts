@@ -2,6 +2,7 @@ import type { CommandContext, TextSink } from '../context.js'
 import { painter, printTable } from '../output.js'
 import type { AuditVerdict } from './audit-verdict.js'
 import type { Convergence } from './convergence.js'
+import type { MovedItems } from './moved-items.js'
 import type { LoggedOperation, Outcome } from './operation-log.js'
 import type { DemoCounts } from './stage.js'
 import type { StructureOperation } from './structure-log.js'
@@ -24,6 +25,8 @@ export interface DemoJson {
   /** In the strong group at the end. */
   readonly anchors: number
   readonly transfers: number
+  /** Ended in a chest into which nobody had put them: moved there by transfers, at least so many. */
+  readonly items_moved: number
   /** Acknowledged, as the servers' own logs tell; `strong_lost` of them are missing somewhere at the end. */
   readonly strong_acknowledged: number
   readonly strong_lost: number
@@ -53,6 +56,7 @@ export interface DemoResult {
   readonly verdict: Verdict
   readonly structure: StructureVerdict
   readonly leaderChanges: number
+  readonly movedItems: MovedItems
   readonly withdrawals: WithdrawalCounts
   readonly audit: AuditVerdict
   readonly seconds: number
@@ -67,10 +71,10 @@ export function isGood(result: DemoResult): boolean {
 }
 
 /** A run in which nothing happened proves nothing. */
-function hasHappened({ servers, counts, leaderChanges }: DemoResult): boolean {
+function hasHappened({ servers, counts, leaderChanges, movedItems }: DemoResult): boolean {
   const hasPlayed = servers.every(({ log }) => count(log, 'acknowledged') > 0)
   const hasBuilt = servers.every(({ structureLog }) => count(structureLog, 'acknowledged') > 0)
-  return hasPlayed && hasBuilt && leaderChanges >= counts.leaderKills
+  return hasPlayed && hasBuilt && movedItems.moved > 0n && leaderChanges >= counts.leaderKills
 }
 
 export function toJson({
@@ -79,6 +83,7 @@ export function toJson({
   convergence,
   verdict,
   structure,
+  movedItems,
   withdrawals,
   audit,
   leaderChanges,
@@ -95,6 +100,7 @@ export function toJson({
     cuts: counts.cuts,
     anchors: structure.anchors,
     transfers: structure.transfers,
+    items_moved: Number(movedItems.moved),
     strong_acknowledged: structure.acknowledged,
     strong_lost: structure.lost,
     leader_changes: leaderChanges,
@@ -114,7 +120,7 @@ export function printReport(
   variables: CommandContext['variables'],
   result: DemoResult,
 ): void {
-  const { servers, convergence, verdict, structure, leaderChanges, counts, seconds } = result
+  const { servers, convergence, verdict, structure, movedItems, leaderChanges, counts, seconds } = result
   const paint = painter(sink, variables)
   const rows = servers.map(({ id, restarts, log, quantities }) => [
     restarts > 0 ? `${id} (killed, restarted)` : id,
@@ -158,6 +164,9 @@ export function printReport(
     `Strong group: ${number(structure.anchors)} anchors and ${number(structure.transfers)} transfers on every server, ` +
       `${number(structure.acknowledged)} operations acknowledged, ${number(structure.lost)} lost${open}; ` +
       `leadership passed on ${leaderChanges} times.\n`,
+  )
+  sink.write(
+    `Transfers: of ${number(movedItems.put)} items put into chests ${number(movedItems.moved)} ended in another one.\n`,
   )
   const { backed, provisional, confirmed, compensated } = result.withdrawals
   const { audit } = result

@@ -6,6 +6,7 @@ import { judgeAudits } from './audit-verdict.js'
 import { awaitConvergence } from './convergence.js'
 import { DemoFailure } from './game-server.js'
 import { LOOT_DATA_SOURCE } from './loot.js'
+import { countMoved } from './moved-items.js'
 import { parseOperationLog } from './operation-log.js'
 import { PHASES } from './phases.js'
 import { ProgressReport } from './progress.js'
@@ -68,10 +69,8 @@ async function play(stage: Stage): Promise<DemoResult> {
       structureLog: parseStructureLog(await text(structureLog)),
     }
   })
-  const verdict = judge(
-    servers.map(({ log }) => log),
-    convergence.finals,
-  )
+  const logs = servers.map(({ log }) => log)
+  const verdict = judge(logs, convergence.finals)
   const structure = judgeStructure(
     servers.map(({ structureLog }) => structureLog),
     convergence.structures,
@@ -85,7 +84,8 @@ async function play(stage: Stage): Promise<DemoResult> {
     convergence,
     verdict,
     structure,
-    withdrawals: countWithdrawals(servers.map(({ log }) => log)),
+    movedItems: countMoved(logs, convergence.finals),
+    withdrawals: countWithdrawals(logs),
     audit: judgeAudits(convergence.audits),
     leaderChanges,
     seconds: Math.round((environment.clock.monotonicMs() - startedMs) / 100) / 10,

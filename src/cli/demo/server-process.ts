@@ -23,7 +23,8 @@ const handlers: Handlers = {
   start: async (params) => {
     const node = await startNode(params)
     const game = await Game.open(environment, node, params)
-    running = { node, game, builder: await Builder.open(environment, node, params) }
+    const builder = await Builder.open(environment, node, params, (operations) => game.perform(operations))
+    running = { node, game, builder }
     reportProgress()
     return { address: node.address }
   },
@@ -37,15 +38,21 @@ const handlers: Handlers = {
     await Promise.all([game.rest(), builder.rest()])
     await node.flush()
   },
+  restBuilders: async () => required().builder.rest(),
   cut: async (servers) => required().node.setCut(servers),
   state: async () => describeState(required().node),
   quantities: async () => {
     const { node } = required()
-    return node
+    // No turn of the event loop in between: nothing changes.
+    const state = describeState(node)
+    const rows = node
       .storageIds()
       .flatMap(({ id }) =>
         [...node.storage(id).items()].map(({ item, quantity }) => [id, item, quantity.toString()] as const),
       )
+    // What was visible and had no number yet gets one now, and shows as another state.
+    await node.flush()
+    return { state, isWhole: describeState(node).fingerprint === state.fingerprint, rows }
   },
   unsettled: async () => {
     let items = 0
@@ -65,6 +72,13 @@ const handlers: Handlers = {
   structure: async () => {
     const { anchors, transfers } = required().node
     return { anchors: await everyId(anchors), transfers: await everyId(transfers) }
+  },
+  busyTransfers: async () => {
+    const { node } = required()
+    const runs = (await everyId(node.transfers)).map((id) => node.transferRun(id))
+    return runs.filter(
+      ({ owner, progress }) => owner === undefined || (progress && progress.state !== 'idle'),
+    ).length
   },
   stop: async () => required().node.stop(),
 }

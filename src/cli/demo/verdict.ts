@@ -1,3 +1,4 @@
+import { isChest } from './chests.js'
 import type { LoggedOperation } from './operation-log.js'
 
 /** Final quantities as one server shows them; the key is `itemKey(storage, item)`. */
@@ -22,9 +23,22 @@ export function itemKey(storage: string, item: string): string {
   return `${storage} ${item}`
 }
 
-/** Judges final quantities by what the servers' own logs acknowledge, and by nothing that the mesh says. */
-export function judge(logs: readonly (readonly LoggedOperation[])[], finals: readonly Quantities[]): Verdict {
+/** The storage and the item of an `itemKey`: ids of storages have no spaces. */
+export function placeOf(key: string): [storage: string, item: string] {
+  const end = key.indexOf(' ')
+  return [key.slice(0, end), key.slice(end + 1)]
+}
+
+/**
+ * Judges final quantities by what the servers' own logs acknowledge, and by nothing that the mesh says.
+ *
+ * No log tells what transfers have moved from chest to chest; that only the mesh could say. So all chests are one
+ * account for each kind of item. A move is one batch within one partition: it takes from one chest what it gives to
+ * another, so that it leaves the sum as it is at every moment, and a sum that has changed is an item lost or doubled.
+ */
+export function judge(logs: readonly (readonly LoggedOperation[])[], shown: readonly Quantities[]): Verdict {
   const accounts = readAccounts(logs)
+  const finals = shown.map(withChestsAsOne)
   for (const quantities of finals) {
     for (const key of quantities.keys()) accountOf(accounts, key)
   }
@@ -47,6 +61,21 @@ export function judge(logs: readonly (readonly LoggedOperation[])[], finals: rea
   return { lost, duplicated, unknown, wrong }
 }
 
+const ALL_CHESTS = 'all-chests'
+
+function accountKey(storage: string, item: string): string {
+  return itemKey(isChest(storage) ? ALL_CHESTS : storage, item)
+}
+
+function withChestsAsOne(quantities: Quantities): Quantities {
+  const folded = new Map<string, bigint>()
+  for (const [key, quantity] of quantities) {
+    const account = accountKey(...placeOf(key))
+    folded.set(account, (folded.get(account) ?? 0n) + quantity)
+  }
+  return folded
+}
+
 interface Account {
   /** Acknowledged deposits less acknowledged withdrawals. */
   acknowledged: bigint
@@ -58,7 +87,7 @@ function readAccounts(logs: readonly (readonly LoggedOperation[])[]): Map<string
   const accounts = new Map<string, Account>()
   for (const log of logs) {
     for (const { kind, storage, item, amount, outcome } of log) {
-      const account = accountOf(accounts, itemKey(storage, item))
+      const account = accountOf(accounts, accountKey(storage, item))
       const signed = kind === 'deposit' ? BigInt(amount) : -BigInt(amount)
       if (outcome === 'acknowledged') account.acknowledged += signed
       if (outcome === 'unknown') account.unknown.push(signed)

@@ -2,7 +2,9 @@ import { readFile, writeFile } from 'node:fs/promises'
 import fc from 'fast-check'
 import t from 'tap'
 import { type AuditRow, judgeAudits } from '../../../src/cli/demo/audit-verdict.js'
-import { BLOCKS, ENTITIES, LOOT_DATA_SOURCE } from '../../../src/cli/demo/loot.js'
+import { CARGOES, chestOf } from '../../../src/cli/demo/chests.js'
+import { BLOCKS, ENTITIES, LOOT_DATA_SOURCE, stackSizeOf } from '../../../src/cli/demo/loot.js'
+import { countMoved } from '../../../src/cli/demo/moved-items.js'
 import {
   type LoggedOperation,
   OperationLog,
@@ -105,6 +107,61 @@ t.test('what really happened is always in order, and any change of it beyond dou
     }),
   )
 })
+
+t.test(
+  'chests are one account for each item: a move changes nothing, a lost or doubled item is seen',
+  async (t) => {
+    const [one, two, three] = [chestOf('lobby-1', 1), chestOf('lobby-1', 2), chestOf('lobby-2', 1)]
+    const put = (storage: string, amount: number, outcome: Outcome = 'acknowledged', item = 'a:b') => ({
+      ...operation('deposit', amount, outcome, item),
+      storage,
+    })
+    const shown = (...rows: [storage: string, quantity: bigint, item?: string][]): Quantities =>
+      new Map(rows.map(([storage, quantity, item = 'a:b']) => [itemKey(storage, item), quantity]))
+    const logs = [[put(one, 64), put(one, 10, 'acknowledged', 'c:d')], [put(three, 64)]]
+    const other = [one, 10n, 'c:d'] as [string, bigint, string]
+    const fine = { lost: 0n, duplicated: 0n, wrong: [] }
+    const moves: [Quantities, bigint][] = [
+      [shown([one, 64n], [three, 64n], other), 0n],
+      [shown([one, 20n], [two, 44n], [three, 64n], other), 44n],
+      [shown([two, 128n], other), 128n],
+      [shown([two, 70n], [three, 58n], other), 70n],
+      // What is taken from the one and what came to it cannot be told apart: at least so much.
+      [shown([one, 60n], [three, 68n], other), 4n],
+    ]
+    for (const [finals, moved] of moves) {
+      t.match(judge(logs, [finals, finals]), fine)
+      t.strictSame(countMoved(logs, [finals, finals]), { put: 138n, moved })
+    }
+    const halfMoved = shown([one, 20n], [two, 43n], [three, 64n], other)
+    t.match(judge(logs, [halfMoved]), { lost: 1n, duplicated: 0n, wrong: [/^all-chests a:b/] })
+    const doubled = shown([one, 64n], [two, 44n], [three, 64n], other)
+    t.match(judge(logs, [doubled]), { lost: 0n, duplicated: 44n }, 'put there, and not taken here')
+    t.match(judge(logs, [moves[1]![0], halfMoved]), { lost: 1n, duplicated: 0n }, 'on one server is enough')
+    const exchanged = shown([one, 64n], [three, 54n], [one, 20n, 'c:d'])
+    t.match(judge(logs, [exchanged]), { lost: 10n, duplicated: 10n }, 'of another kind')
+    const astray = shown([one, 63n], [three, 64n], ['quarry', 1n], other)
+    t.match(judge(logs, [astray]), { lost: 1n, duplicated: 1n }, 'what players hold is not in the account')
+    t.match(countMoved(logs, [moves[2]![0], moves[1]![0]]), { moved: 44n }, 'the server that shows fewest')
+
+    // A kill left one without an answer: the sum says whether it has happened, and it is moved in no case by itself.
+    const doubtful = [[put(one, 64), put(two, 5, 'unknown'), put(two, 7, 'refused')]]
+    t.match(judge(doubtful, [shown([two, 69n])]), {
+      ...fine,
+      unknown: { happened: 1, didNot: 0, unclear: 0 },
+    })
+    t.match(judge(doubtful, [shown([two, 64n])]), {
+      ...fine,
+      unknown: { happened: 0, didNot: 1, unclear: 0 },
+    })
+    t.match(judge(doubtful, [shown([two, 66n])]), { lost: 0n, duplicated: 2n })
+    t.strictSame(countMoved(doubtful, [shown([one, 64n], [two, 5n])]), { put: 64n, moved: 0n })
+    t.strictSame(countMoved(doubtful, [shown([two, 64n])]), { put: 64n, moved: 59n })
+    t.strictSame(countMoved([[deposit]], [quantities(20n)]), { put: 0n, moved: 0n }, 'not in a chest')
+    const dropped = new Set(BLOCKS.flatMap(({ drops }) => drops.map(({ item }) => item)))
+    t.ok(CARGOES.every((item) => dropped.has(item) && stackSizeOf(item) === 64))
+  },
+)
 
 t.test(
   'the log of operations tells acknowledged from unknown, also after a death in the middle of a line',
@@ -239,6 +296,9 @@ t.test('players are seeded, bring real drops and take only their own', async (t)
   t.ok(JSON.stringify(play(7)) === JSON.stringify(operations), 'the same seed, the same wishes')
   t.ok(JSON.stringify(play(8)) !== JSON.stringify(operations), 'another seed, others')
   t.ok(operations.every(({ amount }) => Number.isSafeInteger(amount) && amount > 0))
+  const chests = new OwnShare()
+  chests.add(chestOf('lobby-1', 1), 'minecraft:coal', 64)
+  t.equal(chests.pick(new SeededRandom(1)), undefined, 'no player takes what transfers move')
   t.ok(operations.some(({ kind }) => kind === 'withdraw'))
   t.ok(
     operations.some(({ storage }) => storage === QUARRY) &&
@@ -265,6 +325,7 @@ t.test(
       verdict: judge([[deposit]], [quantities(10n)]),
       structure: judgeStructure([built], structures),
       leaderChanges: 2,
+      movedItems: { put: 64n, moved: 60n },
       withdrawals: countWithdrawals([[deposit]]),
       audit: judgeAudits([rows]),
       seconds: 1.5,
@@ -280,6 +341,7 @@ t.test(
       cuts: 1,
       anchors: 1,
       transfers: 0,
+      items_moved: 60,
       strong_acknowledged: 1,
       strong_lost: 0,
       leader_changes: 2,
@@ -303,6 +365,7 @@ t.test(
     t.equal(isGood({ ...base, audit: { ...base.audit, isBalanced: false } }), false)
     t.equal(isGood({ ...base, withdrawals: { ...base.withdrawals, provisional: 1 } }), false, 'one is open')
     t.equal(isGood({ ...base, leaderChanges: 0 }), false, 'the kill of a leader changes it')
+    t.equal(isGood({ ...base, movedItems: { put: 64n, moved: 0n } }), false, 'nothing moved')
     t.equal(isGood({ ...base, servers: [{ ...base.servers[0]!, structureLog: [] }] }), false)
     t.equal(
       isGood({ ...base, servers: [{ ...base.servers[0]!, log: [] }] }),
