@@ -13,6 +13,7 @@ const SERVER = new URL(import.meta.resolve('./strong-server.js'))
 const SERVERS = 3
 const IN_FLIGHT = [1, 16, 64, 256]
 const FAILOVERS = 3
+const ROUNDS = 3
 const READY_TIMEOUT_MS = 60_000
 /** After a restart, before the next leader is killed. */
 const REST_MS = 1_500
@@ -46,19 +47,21 @@ async function run(context: BenchmarkContext): Promise<Readonly<Record<string, n
   report.line(
     'process makes a third of the load. etcd has one client process, over gRPC, to all three members. Each takes',
   )
-  report.line(`64 puts in flight for ${WARM_UP_SECONDS} s before it is measured`)
-  const ours = await measure(context, await startOurs(context))
+  report.line(
+    `64 puts in flight for ${WARM_UP_SECONDS} s before it is measured; then they take turns, ${ROUNDS} each`,
+  )
+  const own = await startOurs(context)
   const members = await startEtcd(context.workplace)
   if (members === undefined) report.line('etcd: not found, left out')
-  const peer = members && (await measure(context, etcdSystem(members)))
-  const ratio = peer && ours.puts.get(64)! / peer.puts.get(64)!
+  const [ours, peer] = await measure(context, members ? [own, etcdSystem(members)] : [own])
+  const ratio = peer && ours!.puts.get(64)! / peer.puts.get(64)!
   if (ratio !== undefined) report.line(`puts at 64 in flight: ${ratio.toFixed(2)} times etcd's`)
   return {
-    puts_per_s_64: Math.round(ours.puts.get(64)!),
-    put_p50_ms_1: rounded(ours.putMs, 2),
-    reads_per_s_64: Math.round(ours.reads),
-    failover_ms: Math.round(ours.failoverMs),
-    lock_unlock_ms: rounded(ours.lockMs, 2),
+    puts_per_s_64: Math.round(ours!.puts.get(64)!),
+    put_p50_ms_1: rounded(ours!.putMs, 2),
+    reads_per_s_64: Math.round(ours!.reads),
+    failover_ms: Math.round(ours!.failoverMs),
+    lock_unlock_ms: rounded(ours!.lockMs, 2),
     peer_puts_per_s_64: peer ? Math.round(peer.puts.get(64)!) : null,
     peer_put_p50_ms_1: peer ? rounded(peer.putMs, 2) : null,
     peer_reads_per_s_64: peer ? Math.round(peer.reads) : null,
@@ -68,38 +71,70 @@ async function run(context: BenchmarkContext): Promise<Readonly<Record<string, n
   }
 }
 
-async function measure({ report, seconds }: BenchmarkContext, system: System) {
-  // Four loads of puts, one of reads and one of locks, for each system.
-  const each = seconds / 12
-  const puts = new Map<number, number>()
-  let putMs = Number.NaN
-  await system.run({ kind: 'put', inFlight: 64, seconds: WARM_UP_SECONDS })
-  for (const inFlight of IN_FLIGHT) {
-    const result = await system.run({ kind: 'put', inFlight, seconds: each })
-    puts.set(inFlight, ratePerSecond(result))
-    if (inFlight === 1) putMs = median(result.latenciesMs)
-    report.line(`  ${system.name}, ${inFlight} puts in flight: ${tell(result)}`)
+interface Measured {
+  readonly puts: ReadonlyMap<number, number>
+  readonly putMs: number
+  readonly reads: number
+  readonly lockMs: number
+  readonly failoverMs: number
+}
+
+/** In turns, so that whatever else the machine does hits all systems alike; rates are medians of the rounds. */
+async function measure(
+  { report, seconds }: BenchmarkContext,
+  systems: readonly System[],
+): Promise<Measured[]> {
+  // Four loads of puts, one of reads and one of locks, for each of two systems.
+  const each = seconds / 12 / ROUNDS
+  for (const system of systems) await system.run({ kind: 'put', inFlight: 64, seconds: WARM_UP_SECONDS })
+  const inTurns = async (what: string, work: Omit<StrongLoad, 'seconds'>): Promise<Rounds[]> => {
+    const results = systems.map((): LoadResult[] => [])
+    for (let round = 0; round < ROUNDS; round++) {
+      for (const [number, system] of systems.entries())
+        results[number]!.push(await system.run({ ...work, seconds: each }))
+    }
+    const rounds = results.map(summed)
+    for (const [number, { name }] of systems.entries())
+      report.line(`  ${name}, ${what}: ${tell(rounds[number]!)}`)
+    return rounds
   }
-  const read = await system.run({ kind: 'read', inFlight: 64, seconds: each })
-  report.line(`  ${system.name}, 64 linearizable reads in flight: ${tell(read)}`)
-  const lock = await system.run({ kind: 'lock', inFlight: 1, seconds: each })
-  report.line(`  ${system.name}, lock and unlock: ${tell(lock)}`)
-  const failovers = await system.failover()
-  report.line(
-    `  ${system.name}, next write after SIGKILL of the leader: ${failovers.map(milliseconds).join(', ')}`,
-  )
+  const puts: [number, Rounds[]][] = []
+  for (const inFlight of IN_FLIGHT)
+    puts.push([inFlight, await inTurns(`${inFlight} puts in flight`, { kind: 'put', inFlight })])
+  const reads = await inTurns('64 linearizable reads in flight', { kind: 'read', inFlight: 64 })
+  const locks = await inTurns('lock and unlock', { kind: 'lock', inFlight: 1 })
+  const measured: Measured[] = []
+  for (const [number, system] of systems.entries()) {
+    const failovers = await system.failover()
+    const times = failovers.map(milliseconds).join(', ')
+    report.line(`  ${system.name}, next write after SIGKILL of the leader: ${times}`)
+    measured.push({
+      puts: new Map(puts.map(([inFlight, rounds]) => [inFlight, rounds[number]!.perSecond])),
+      putMs: median(puts[0]![1][number]!.latenciesMs),
+      reads: reads[number]!.perSecond,
+      lockMs: median(locks[number]!.latenciesMs),
+      failoverMs: median(failovers),
+    })
+  }
+  return measured
+}
+
+/** What the rounds of one load came to. */
+interface Rounds {
+  readonly perSecond: number
+  readonly latenciesMs: readonly number[]
+}
+
+function summed(rounds: readonly LoadResult[]): Rounds {
   return {
-    puts,
-    putMs,
-    reads: ratePerSecond(read),
-    lockMs: median(lock.latenciesMs),
-    failoverMs: median(failovers),
+    perSecond: median(rounds.map(ratePerSecond)),
+    latenciesMs: rounds.flatMap(({ latenciesMs }) => [...latenciesMs]),
   }
 }
 
-function tell(result: LoadResult): string {
-  const [p50, p99] = [0.5, 0.99].map((share) => milliseconds(percentile(result.latenciesMs, share)))
-  return `${perSecond(ratePerSecond(result))}, p50 ${p50}, p99 ${p99}`
+function tell({ perSecond: rate, latenciesMs }: Rounds): string {
+  const [p50, p99] = [0.5, 0.99].map((share) => milliseconds(percentile(latenciesMs, share)))
+  return `${perSecond(rate)}, p50 ${p50}, p99 ${p99}`
 }
 
 async function startOurs({ workplace }: BenchmarkContext): Promise<System> {
