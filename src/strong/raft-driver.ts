@@ -44,6 +44,7 @@ export interface RaftDriverOptions extends RaftTimings {
   readonly send: (message: Message) => void
   readonly owner: RaftOwner
   readonly mutations?: Mutations
+  readonly sizes?: Partial<RaftOptions>
 }
 
 export interface RaftOwner {
@@ -101,7 +102,7 @@ export class RaftDriver {
   private stopped = false
 
   constructor(private readonly options: RaftDriverOptions) {
-    const { disk, environment, heartbeatMs, electionMs, maxVoters, mutations, node } = options
+    const { disk, environment, heartbeatMs, electionMs, maxVoters, mutations, node, sizes } = options
     this.tickMs = heartbeatMs / TICKS_PER_HEARTBEAT
     const restored = disk.restored(node)
     this.machine = disk.image
@@ -112,6 +113,7 @@ export class RaftDriver {
       id: node,
       options: {
         ...SIZES,
+        ...sizes,
         heartbeatTicks: TICKS_PER_HEARTBEAT,
         electionTicks: Math.max(2 * TICKS_PER_HEARTBEAT, Math.round(electionMs / this.tickMs)),
         requestTimeoutTicks: Math.max(4, Math.round((2 * electionMs) / this.tickMs)),

@@ -2,6 +2,7 @@ import type { Environment, Timer } from '../environment/environment.js'
 import type { MembershipChange } from '../raft/configuration.js'
 import type { Message, MessageType as RaftMessageType } from '../raft/messages.js'
 import type { Mutations } from '../raft/mutations.js'
+import type { RaftOptions } from '../raft/options.js'
 import { founding, joining } from '../raft/raft-node.js'
 import type { KeyValue } from '../raft/state-machine/key-value-store.js'
 import type { Result } from '../raft/state-machine/results.js'
@@ -42,8 +43,10 @@ export interface StrongGroupOptions extends RaftTimings {
   /** All servers of the mesh, this one included, as seen here. */
   readonly servers: () => readonly ServerView[]
   readonly onLeaderChange: (leader: NodeId | undefined) => void
-  /** Tests and the simulator only. */
+  /** Tests and the simulator only, as is `sizes`. */
   readonly mutations?: Mutations
+  /** Other sizes of messages and windows than the driver's own. */
+  readonly sizes?: Partial<RaftOptions>
 }
 
 /** How a server enters the strong group at its start. */
@@ -275,8 +278,9 @@ export class StrongGroup implements StrongStore, RaftOwner {
   /** (Re)starts the member from what the disk holds. */
   private run(): RaftDriver {
     this.driver?.stop()
-    const { disk, environment, logger, append, whenDurable, heartbeatMs, electionMs, maxVoters, mutations } =
+    const { disk, environment, logger, append, whenDurable, heartbeatMs, electionMs, maxVoters } =
       this.options
+    const { mutations, sizes } = this.options
     const driver = new RaftDriver({
       environment,
       logger,
@@ -290,6 +294,7 @@ export class StrongGroup implements StrongStore, RaftOwner {
       send: (message) => this.send(message),
       owner: this,
       ...(mutations && { mutations }),
+      ...(sizes && { sizes }),
     })
     this.driver = driver
     this.client.attach(driver)

@@ -7,6 +7,7 @@ import { equalLogs } from './equal-logs.js'
 import { equalVectors } from './equal-vectors.js'
 import { eventsDelivered } from './events-delivered.js'
 import { grantsAskedFor } from './grants-asked-for.js'
+import { grantsKept } from './grants-kept.js'
 import { lockExclusion } from './lock-exclusion.js'
 import { oneLeaderPerTerm } from './one-leader-per-term.js'
 import { outcomes } from './outcomes.js'
@@ -33,6 +34,7 @@ export const ALL_CHECKERS: readonly CreateChecker[] = [
   boundedQueues,
   soundCompensations,
   grantsAskedFor,
+  grantsKept,
   settledWithdrawals,
   compensationsTold,
   conservation,

@@ -1,3 +1,4 @@
+import type { FaultRates } from '../faults/draw-faults.js'
 import type { Run } from '../run/run.js'
 
 /**
@@ -14,6 +15,8 @@ export interface Mutant {
   readonly withinSeeds: number
   /** Workload to catch it with; 'mixed' when left out. */
   readonly workload?: string
+  /** Weather in which it shows sooner than in what the workload draws: faults in place of the drawn ones. */
+  readonly weather?: Partial<FaultRates>
   /** Breaks the product; registers with `run.atCleanUp` what undoes it. */
   apply(run: Run): void
 }

@@ -1,6 +1,7 @@
 import type { Mutations } from '../../raft/mutations.js'
+import type { RaftOptions } from '../../raft/options.js'
 import { Locks } from '../../strong/locks.js'
-import { StrongGroup } from '../../strong/strong-group.js'
+import { StrongGroup, type StrongGroupOptions } from '../../strong/strong-group.js'
 import { override } from '../override.js'
 import type { Mutant } from './mutant.js'
 
@@ -11,7 +12,8 @@ const LOG_BROKEN = ['RAFT-2', 'RAFT-5', 'RAFT-11', 'RAFT-12', 'RAFT-13', 'RAFT-1
 function raftMutant(
   name: string,
   mutations: Mutations,
-  options: Pick<Mutant, 'invariant' | 'withinSeeds' | 'alsoInvariants'>,
+  options: Pick<Mutant, 'invariant' | 'withinSeeds' | 'alsoInvariants' | 'workload'>,
+  sizes: Partial<RaftOptions> = {},
 ): Mutant {
   return {
     name,
@@ -21,8 +23,10 @@ function raftMutant(
       run.atCleanUp(
         override(StrongGroup.prototype, 'start', (original) => {
           return function (this: StrongGroup, node, entry) {
-            const { options: group } = this as unknown as { options: { mutations?: Mutations } }
-            group.mutations = mutations
+            const { options: group } = this as unknown as {
+              options: Pick<StrongGroupOptions, 'mutations' | 'sizes'>
+            }
+            Object.assign(group, { mutations, sizes })
             original.call(this, node, entry)
           }
         }),
@@ -89,9 +93,12 @@ const deletionWithoutALook: Mutant = {
   },
 }
 
+/** One entry in one message at a time: between an old one and the first of the new term there is time to fall. */
+const ONE_BY_ONE: Partial<RaftOptions> = { maxAppendEntries: 1, maxInflightMessages: 1 }
+
 /**
- * Counting entries of an old term and two membership changes at once need histories too rare for whole nodes:
- * test/raft/randomized.test.ts catches them on the core alone.
+ * Two membership changes at once need histories too rare for whole nodes: test/raft/randomized.test.ts catches them
+ * on the core alone.
  */
 export const strongMutants: readonly Mutant[] = [
   raftMutant('vote-twice-in-a-term', { voteTwice: true }, { invariant: 'RAFT-10', withinSeeds: 100 }),
@@ -110,6 +117,12 @@ export const strongMutants: readonly Mutant[] = [
     'a-retried-command-happens-again',
     { skipRequestDeduplication: true },
     { invariant: 'RAFT-14', alsoInvariants: ['RAFT-12'], withinSeeds: 100 },
+  ),
+  raftMutant(
+    'entries-of-an-old-term-are-counted-for-commit',
+    { countOldTermEntries: true },
+    { invariant: 'RAFT-11', alsoInvariants: LOG_BROKEN, withinSeeds: 40, workload: 'term-hunt' },
+    ONE_BY_ONE,
   ),
   lockWithoutFencing,
   lockWithoutQueue,

@@ -7,11 +7,13 @@ import type { Standing } from '../../conflict/standing.js'
 import { CellKind } from '../../crdt/cell.js'
 import { CellTable } from '../../crdt/cell-table.js'
 import { addQuantities } from '../../crdt/column.js'
-import { type OwnWrite, OwnWrites } from '../../crdt/own-writes.js'
+import { type Generation, type OwnWrite, OwnWrites } from '../../crdt/own-writes.js'
 import type { Partition } from '../../crdt/partition.js'
 import { notNegative, type Quantity } from '../../crdt/rights.js'
+import { Committer } from '../../node/committer.js'
 import { OperationLog } from '../../node/operation-log.js'
 import { Settlements } from '../../node/settlements.js'
+import { Withdrawals } from '../../node/withdrawals.js'
 import { override } from '../override.js'
 import type { Run } from '../run/run.js'
 import type { Mutant } from './mutant.js'
@@ -82,15 +84,21 @@ const rightsMutants: readonly Mutant[] = [
       }
     })
   }),
-  mutant('a-donor-keeps-what-it-grants', 'W13', 60, (run) => {
-    run.atCleanUp(
-      override(CellTable.prototype, 'addRightsElsewhere', (original) => {
-        return function (this: CellTable, entry, amount) {
-          if (amount < 0) original.call(this, entry, amount)
-        }
-      }),
-    )
-  }),
+  mutant(
+    'a-donor-keeps-what-it-grants',
+    'W13',
+    20,
+    (run) => {
+      run.atCleanUp(
+        override(CellTable.prototype, 'addRightsElsewhere', (original) => {
+          return function (this: CellTable, entry, amount) {
+            if (amount < 0) original.call(this, entry, amount)
+          }
+        }),
+      )
+    },
+    ['A1', 'W4'],
+  ),
   mutant('a-request-that-comes-again-grants-again', 'W15', 60, (run) => {
     run.atCleanUp(
       override(Settlement.prototype, 'borrowAsked', (original) => {
@@ -122,6 +130,46 @@ const rightsMutants: readonly Mutant[] = [
     },
     ['O1'],
   ),
+]
+
+/** Grants of servers that lose their power before their disk has them. */
+const persistenceMutants: readonly Mutant[] = [
+  {
+    // Without this, whoever receives a grant may spend what the donor has again after a crash.
+    name: 'rights-are-spent-before-they-are-persisted',
+    invariant: 'J1',
+    alsoInvariants: ['J3', 'W13'],
+    withinSeeds: 40,
+    workload: 'grant-hunt',
+    apply(run) {
+      replace(run, Committer.prototype, 'run', (original) => {
+        return function () {
+          original.call(this)
+          const numbered: readonly { flush: { generation: Generation } }[] = this.flight?.numbered ?? []
+          const grants = numbered.some(({ flush }) => flush.generation.some(({ granted }) => granted))
+          if (grants) this.durable(this.flight.position)
+        }
+      })
+    },
+  },
+  {
+    name: 'a-grant-is-answered-before-it-is-journalled',
+    invariant: 'J1',
+    withinSeeds: 40,
+    workload: 'grant-hunt',
+    apply(run) {
+      replace(run, Withdrawals.prototype, 'carryOut', (original) => {
+        return function () {
+          const { effects } = this.settlement
+          for (const effect of effects.take()) {
+            if (effect.type === 'answer') this.perform(effect)
+            else effects.add(effect)
+          }
+          original.call(this)
+        }
+      })
+    },
+  },
 ]
 
 const GIVEN_BACK_LATER_MS = 1_000
@@ -191,9 +239,13 @@ const settlementMutants: readonly Mutant[] = [
     },
     ['W13', 'W8', 'C1'],
   ),
-  mutant('former-withdrawals-are-settled-before-all-is-known', 'W6', 300, (run) => {
-    misjudges(run, { knowsFormer: () => true })
-  }),
+  {
+    ...mutant('former-withdrawals-are-settled-before-all-is-known', 'W6', 40, (run) => {
+      misjudges(run, { knowsFormer: () => true })
+    }),
+    // Servers that come back with nothing while others cannot be asked.
+    weather: { wipe: 4, partition: 8, crash: 6 },
+  },
   mutant('former-withdrawals-stay-open', 'W9', 60, (run) => {
     misjudges(run, { knowsFormer: () => false })
   }),
@@ -243,7 +295,12 @@ const onceMutants: readonly Mutant[] = [
   ),
 ]
 
-export const withdrawalMutants: readonly Mutant[] = [...rightsMutants, ...settlementMutants, ...onceMutants]
+export const withdrawalMutants: readonly Mutant[] = [
+  ...rightsMutants,
+  ...persistenceMutants,
+  ...settlementMutants,
+  ...onceMutants,
+]
 
 function entryOf(settlement: Settlement, { item, storage }: ItemPlace): number {
   const { table } = (settlement as unknown as Entry).partition

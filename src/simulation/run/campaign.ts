@@ -1,5 +1,7 @@
+import { drawFaults, NO_FAULTS } from '../faults/draw-faults.js'
+import { SeededRandom } from '../kernel/random.js'
 import type { Mutant } from '../mutants/mutant.js'
-import { drawRunOptions } from './options.js'
+import { drawRunOptions, type RunOptions } from './options.js'
 import { type RunResult, simulate } from './simulate.js'
 import { noWithdrawals, type WithdrawalCounts } from './withdrawal-book.js'
 
@@ -51,10 +53,18 @@ export async function campaign(options: CampaignOptions): Promise<CampaignTotals
 /** How many seeds it took to catch a mutant, `undefined` when it survived all it was given. */
 export async function seedsToCatch(mutant: Mutant): Promise<number | undefined> {
   for (let seed = 1; seed <= mutant.withinSeeds; seed++) {
-    const { violation } = await simulate(drawRunOptions(seed, mutant.workload ?? 'mixed'), { mutant })
+    const { violation } = await simulate(optionsFor(mutant, seed), { mutant })
     if (violation === undefined) continue
     const { invariant, alsoInvariants = [] } = mutant
     if ([invariant, ...alsoInvariants].includes(violation.invariant)) return seed
   }
   return undefined
+}
+
+function optionsFor({ weather, workload = 'mixed' }: Mutant, seed: number): RunOptions {
+  const options = drawRunOptions(seed, workload)
+  if (weather === undefined) return options
+  const random = new SeededRandom(seed).fork('weather of a mutant')
+  const rates = { ...NO_FAULTS, ...weather }
+  return { ...options, faults: drawFaults(random, options.names.length, options.safetyMs, rates) }
 }

@@ -68,13 +68,16 @@ export interface RunOptions {
 /** Most servers of one run; the overlay above 16 is exercised too, but rarely, since it costs. */
 const MAX_SERVERS = 20
 
+/** Workloads in which leaders of the strong group are hunted, among three servers. */
+const HUNTS: ReadonlySet<string> = new Set(['leader-hunt', 'term-hunt'])
+
 /** Under a flood of writes only links that stall are of interest: everything else would break them too soon. */
 const FLOOD_WEATHER = { ...NO_FAULTS, partition: 4, 'slow-link': 24 }
 
 export function drawRunOptions(seed: number, workload: string): RunOptions {
   const random = new SeededRandom(seed).fork('options')
   const flood = workload === 'flood'
-  const servers = flood || workload === 'leader-hunt' ? 3 : drawServerCount(random.fork('servers'))
+  const servers = flood || HUNTS.has(workload) ? 3 : drawServerCount(random.fork('servers'))
   const times = random.fork('times')
   const safetyMs = flood ? 10_000 : times.integer(5_000, 30_000)
   const load = random.fork('load')
@@ -113,6 +116,7 @@ export function drawRunOptions(seed: number, workload: string): RunOptions {
         ),
   }
   if (workload === 'withdrawals') return forWithdrawals(options, random.fork('withdrawals'))
+  if (workload === 'grant-hunt') return forGrantHunt(options, random.fork('withdrawals'))
   const kept = KEEPING_WORKLOADS.has(workload) ? withoutForgetting(options) : options
   return STRONG_WORKLOADS.has(workload) ? forStrong(kept, random.fork('strong')) : kept
 }
@@ -137,8 +141,19 @@ function forWithdrawals(options: RunOptions, random: SeededRandom): RunOptions {
   }
 }
 
+/** Disks that keep what they had, yet take long for it, and messages that are faster than they are. */
+function forGrantHunt(options: RunOptions, random: SeededRandom): RunOptions {
+  const { disk, network, ...drawn } = forWithdrawals(withoutForgetting(options), random)
+  const syncUs = random.pick([20_000, 100_000])
+  return {
+    ...drawn,
+    disk: { ...disk, syncUs, maxSyncUs: 10 * syncUs },
+    network: { ...network, minLatencyUs: 500, maxLatencyUs: 2_000 },
+  }
+}
+
 /** Workloads that need a strong group. */
-const STRONG_WORKLOADS: ReadonlySet<string> = new Set(['strong', 'leader-hunt', 'transfers'])
+const STRONG_WORKLOADS: ReadonlySet<string> = new Set(['strong', ...HUNTS, 'transfers'])
 /** Workloads whose promises end with what a disk has forgotten. */
 const KEEPING_WORKLOADS: ReadonlySet<string> = new Set(['transfers', 'reads'])
 
@@ -160,6 +175,7 @@ function forHunt(options: RunOptions, random: SeededRandom): RunOptions {
     voterGraceMs: random.pick([500, 30_000]),
   }
   const minLatencyUs = random.pick([500, 10_000, 30_000])
+  const isTermHunt = options.workload === 'term-hunt'
   return {
     ...options,
     durability: options.durability.map(() => 'group'),
@@ -167,8 +183,9 @@ function forHunt(options: RunOptions, random: SeededRandom): RunOptions {
       options.names.map((_, other) => other).filter((other) => other !== server),
     ),
     startSpreadMs: 0,
-    safetyMs: 20_000,
-    operationsPerSecond: 20,
+    safetyMs: isTermHunt ? 30_000 : 20_000,
+    // Few, so that followers keep up with entries that come one by one.
+    operationsPerSecond: isTermHunt ? 6 : 20,
     network: { ...options.network, minLatencyUs, maxLatencyUs: 2 * minLatencyUs, maxJitterUs: 100_000 },
     disk: { ...options.disk, syncUs: random.pick([2_000, 60_000]), maxSyncUs: 300_000 },
     snapshotEveryBytes: 1_000_000,
@@ -192,8 +209,7 @@ function forStrong(options: RunOptions, random: SeededRandom): RunOptions {
     voterGraceMs: random.pick([1_000, 5_000, 30_000]),
   }
   const faults = options.faults.filter(({ kind }) => !FORGETTING.has(kind))
-  if (options.workload === 'leader-hunt')
-    return forHunt({ ...options, founder: 0, durability, faults: [] }, random)
+  if (HUNTS.has(options.workload)) return forHunt({ ...options, founder: 0, durability, faults: [] }, random)
   return { ...options, founder: 0, durability, faults, node: { ...options.node, raft } }
 }
 

@@ -1,8 +1,10 @@
 import { counters, flood } from './counters.js'
 import { events } from './events.js'
+import { grantHunt } from './grant-hunt.js'
 import { leaderHunt } from './leader-hunt.js'
 import { reads } from './reads.js'
 import { strong } from './strong.js'
+import { termHunt } from './term-hunt.js'
 import { transfers } from './transfers.js'
 import { withdrawals } from './withdrawals.js'
 import type { Workload } from './workload.js'
@@ -17,8 +19,17 @@ const mixed: Workload = {
 }
 
 export const WORKLOADS: ReadonlyMap<string, Workload> = new Map(
-  [mixed, counters, flood, events, withdrawals, strong, leaderHunt, transfers, reads].map((workload) => [
-    workload.name,
-    workload,
-  ]),
+  [
+    mixed,
+    counters,
+    flood,
+    events,
+    withdrawals,
+    grantHunt,
+    strong,
+    leaderHunt,
+    termHunt,
+    transfers,
+    reads,
+  ].map((workload) => [workload.name, workload]),
 )
