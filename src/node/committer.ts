@@ -6,6 +6,7 @@ import type { Generation } from '../crdt/own-writes.js'
 import type { Partition, PreparedFlush } from '../crdt/partition.js'
 import { type Journal, MAX_PENDING_BYTES } from '../journal/journal.js'
 import type { SiloMeshError } from '../sync/errors.js'
+import type { ReplicaId } from '../sync/identity.js'
 import { encodeMessage } from '../wire/encode.js'
 import { numberedToTuple, type UnnumberedWrites, unnumberedToTuple } from './journal-records.js'
 import { WriteGroup } from './write-group.js'
@@ -37,6 +38,8 @@ interface NumberedFlight {
 interface HeldWrites {
   readonly partition: Partition
   readonly generation: Generation
+  /** As whom this server wrote when it journalled them. */
+  readonly replica: ReplicaId
   /** As journalled: one run of cells a record. */
   readonly records: readonly (readonly Cell[])[]
   /** From an earlier run: then the id of its record, which whoever has it numbered knows. */
@@ -148,8 +151,8 @@ export class Committer {
 
   /** What a snapshot must contain so that a restart finds the unnumbered writes. */
   unnumberedWrites(): UnnumberedWrites[] {
-    return this.held.flatMap(({ partition, records }) =>
-      records.map((cells) => ({ partition: partition.name, cells })),
+    return this.held.flatMap(({ partition, records, replica }) =>
+      records.map((cells) => ({ partition: partition.name, replica, cells })),
     )
   }
 
@@ -160,18 +163,21 @@ export class Committer {
       .map(({ generation }) => generation)
   }
 
-  /** Where writes of an earlier run still have no number. */
-  adoptedPartitions(): ReadonlySet<Partition> {
-    return new Set(this.held.filter(({ adopted }) => adopted !== undefined).map(({ partition }) => partition))
+  /** Where writes of an earlier run, journalled by a former incarnation, still have no number. */
+  formerPartitions(): ReadonlySet<Partition> {
+    const former = this.held.filter(
+      ({ adopted, partition, replica }) => adopted !== undefined && replica !== partition.ownReplica.replica,
+    )
+    return new Set(former.map(({ partition }) => partition))
   }
 
   /** What an earlier run had journalled without a number; call before any write of this run. */
   adoptUnnumbered(writes: readonly UnnumberedWrites[]): void {
-    for (const { partition: name, cells } of writes) {
+    for (const { partition: name, replica, cells } of writes) {
       const partition = this.ports.partitions.get(name)!
       partition.readoptUnnumbered(cells)
       const adopted = cells.find(({ kind }) => kind === CellKind.unnumberedRecord)?.key
-      const held = { partition, generation: partition.own.take(), records: [cells] }
+      const held = { partition, generation: partition.own.take(), replica, records: [cells] }
       this.held.push(adopted === undefined ? held : { ...held, adopted })
     }
   }
@@ -301,9 +307,10 @@ export class Committer {
       if (!taken) continue
       const mark = this.noteRecord(partition, taken.generation)
       const runs = cutCells(taken.cells, DELTA_BYTES).map((run) => [...run, mark])
-      held.push({ partition, generation: taken.generation, records: runs })
+      const { replica } = partition.ownReplica
+      held.push({ partition, generation: taken.generation, replica, records: runs })
       for (const cells of runs) {
-        records.push(encodeMessage(unnumberedToTuple({ partition: partition.name, cells })))
+        records.push(encodeMessage(unnumberedToTuple({ partition: partition.name, replica, cells })))
       }
     }
     if (records.length === 0) return

@@ -31,16 +31,6 @@ export class FormerWrites {
     }
   }
 
-  /** Whether this server ever wrote as another replica, as far as anybody has told. */
-  areThere(partition: Partition): boolean {
-    const own = partition.ownReplica.replica
-    const isFormer = (replica: ReplicaId) => serverOfReplica(replica) === this.self && replica !== own
-    return (
-      partition.replicas().some(({ replica }) => isFormer(replica)) ||
-      [...(this.owed.get(partition.name)?.keys() ?? [])].some(isFormer)
-    )
-  }
-
   areKnown(partition: Partition): boolean {
     const { name } = partition
     const heard = this.heard.get(name)

@@ -15,6 +15,8 @@ export interface Incarnation {
 /** Own writes that are durable but have no number yet. They are changes, not totals: each counts once. */
 export interface UnnumberedWrites {
   readonly partition: string
+  /** As whom the server wrote when it journalled them. */
+  readonly replica: ReplicaId
   readonly cells: readonly Cell[]
 }
 
@@ -30,15 +32,16 @@ export function incarnationFromTuple(tuple: WireTuple): Incarnation {
   }
 }
 
-export function unnumberedToTuple({ partition, cells }: UnnumberedWrites): WireTuple {
-  return [MessageType.unnumbered, partition, cells.map(cellToTuple)]
+export function unnumberedToTuple({ partition, replica, cells }: UnnumberedWrites): WireTuple {
+  return [MessageType.unnumbered, partition, replica, cells.map(cellToTuple)]
 }
 
 export function unnumberedFromTuple(tuple: WireTuple): UnnumberedWrites {
-  const fields = expectTuple(tuple, 3, 'unnumbered')
+  const fields = expectTuple(tuple, 4, 'unnumbered')
   return {
     partition: expectString(fields[1], MAX_PARTITION_LENGTH, 'unnumbered.partition'),
-    cells: expectArray(fields[2], MAX_DELTA_CELLS, 'unnumbered.cells').map(cellFromTuple),
+    replica: expectString(fields[2], MAX_REPLICA_LENGTH, 'unnumbered.replica'),
+    cells: expectArray(fields[3], MAX_DELTA_CELLS, 'unnumbered.cells').map(cellFromTuple),
   }
 }
 

@@ -119,13 +119,12 @@ export class Writership {
   /**
    * A backup of a server that held its numbering contains writes without a number. The incarnation that lost writes
    * may have numbered them, and who knows of it may be away: numbering them again would count them twice (invariant
-   * C1). It is certain once everybody has told how far that incarnation came.
+   * C1). It is certain once everybody has told how far that incarnation came. What the present incarnation journalled
+   * nobody else can have numbered.
    */
   private mayBeNumberedAlready(): boolean {
     const { durables, formerWrites } = this.options
-    return [...durables.committer.adoptedPartitions()].some(
-      (partition) => formerWrites.areThere(partition) && !formerWrites.areKnown(partition),
-    )
+    return [...durables.committer.formerPartitions()].some((partition) => !formerWrites.areKnown(partition))
   }
 
   private owe(partition: string, number: number): void {

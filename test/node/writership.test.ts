@@ -44,7 +44,8 @@ function restored(adopted: boolean) {
     openNumbering: () => {
       committer.numberingHeld = false
     },
-    adoptedPartitions: () => new Set(adopted ? [partition] : []),
+    // Journalled as the old incarnation.
+    formerPartitions: () => new Set(adopted && partition.ownReplica.replica !== OLD ? [partition] : []),
   }
   const durables = {
     committer,
@@ -115,3 +116,11 @@ t.test('a restart that has lost nothing waits for nobody else, unnumbered writes
 t.test('seed 86220026243478: the one peer that knew of the numbered form was cut off', async (t) => {
   t.equal((await simulate(drawRunOptions(86220026243478, 'mixed'))).violation, undefined)
 })
+
+t.test(
+  'seed 131936192324708 of workload withdrawals: a server that had lost its disk crashes later',
+  async (t) => {
+    // Its present incarnation had journalled what it waited for: no other one can have numbered that.
+    t.equal((await simulate(drawRunOptions(131936192324708, 'withdrawals'))).violation, undefined)
+  },
+)
