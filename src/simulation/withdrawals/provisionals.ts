@@ -28,8 +28,8 @@ export function* provisionalsOf(
 }
 
 /**
- * Where the items of one kind in one storage went, summed naively over the cells; deposits and withdrawals must be
- * durable. Rights move for reserves at any time: those that are on their way to the journal belong to nobody.
+ * Where the items of one kind in one storage went, summed naively over the cells and the own writes that no
+ * journal holds yet. Rights move for reserves at any time: those that are on their way to the journal belong to nobody.
  */
 export interface Sums {
   readonly world: string | undefined
