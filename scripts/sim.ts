@@ -143,7 +143,8 @@ async function runMutants(): Promise<void> {
     const seeds = await seedsToCatch(mutant)
     if (seeds === undefined) survived.push(mutant.name)
     else caught.push({ name: mutant.name, invariant: mutant.invariant, seeds })
-    say(
+    // Beside the data, so that a run that is cut short has told how far it came.
+    console.error(
       `${mutant.name}: ${seeds === undefined ? `SURVIVED ${mutant.withinSeeds} seeds` : `caught by ${mutant.invariant} within ${seeds} seeds`}`,
     )
   }

@@ -1,7 +1,7 @@
 import { Borrowing } from '../../conflict/borrowing.js'
 import { Debts } from '../../conflict/debts.js'
 import type { ItemPlace } from '../../conflict/effects.js'
-import type { ItemState } from '../../conflict/item-state.js'
+import { ItemState } from '../../conflict/item-state.js'
 import { Settlement } from '../../conflict/settlement.js'
 import type { Standing } from '../../conflict/standing.js'
 import { CellKind } from '../../crdt/cell.js'
@@ -122,11 +122,13 @@ const rightsMutants: readonly Mutant[] = [
     'N1',
     60,
     (run) => {
-      replace(run, Settlement.prototype, 'isIdle', (original) => {
-        return function (entry: number, state: ItemState, nowMs: number) {
-          return original.call(this, entry, { ...state, waiting: [] }, nowMs)
-        }
-      })
+      run.atCleanUp(
+        override(ItemState.prototype, 'isIdle', (original) => {
+          return function (this: ItemState, nowMs) {
+            return this.waiting.length > 0 || original.call(this, nowMs)
+          }
+        }),
+      )
     },
     ['O1'],
   ),
