@@ -214,15 +214,6 @@ const settlementMutants: readonly Mutant[] = [
       }),
     )
   }),
-  mutant('a-partial-view-compensates', 'W4', 60, (run) => {
-    run.atCleanUp(
-      override(Debts.prototype, 'overdraw', () => {
-        return function (this: Debts, entry) {
-          return notNegative(-(this as unknown as Entry).partition.table.total(entry))
-        }
-      }),
-    )
-  }),
   mutant(
     'confirmed-without-cover',
     'W13',
