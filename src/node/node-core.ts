@@ -86,8 +86,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
       emitter: this.emitter,
       ownWritesLost: (replica, number, name) => this.writership.writesLost(replica, number, name),
       digestHeard: (server, digest) => {
-        this.view.formerWrites.heardFrom(server, digest)
-        this.rejoin.heardFrom(digest)
+        this.rejoin.heardFrom(server, digest)
         this.writership.progressed()
       },
       merged: () => this.merged(),
@@ -122,6 +121,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
       partitions: durables.partitions.byName,
       scheduler,
       graceMs: config.rejoinGraceMs,
+      formerWrites: this.view.formerWrites,
       others: () => this.view.others(config.peers),
       onVerified: () => this.writership.verified(),
       onReady: () => {

@@ -1,11 +1,13 @@
 import type { Partition } from '../crdt/partition.js'
 import type { Scheduler, Timer } from '../environment/environment.js'
 import type { DigestMessage } from '../gossip/messages.js'
+import type { FormerWrites } from './former-writes.js'
 
 export interface RejoinOptions {
   readonly partitions: ReadonlyMap<string, Partition>
   readonly scheduler: Scheduler
   readonly graceMs: number
+  readonly formerWrites: FormerWrites
   /** Who else belongs to the mesh as far as known, and who was configured. */
   readonly others: () => readonly string[]
   /** The peers have had their time to say what they know of this server's writes. */
@@ -33,6 +35,7 @@ export class Rejoin {
 
   start(): void {
     if (this.options.others().length > 0) return
+    this.options.formerWrites.graceIsOver()
     this.verify()
     this.becomeReady()
   }
@@ -41,10 +44,9 @@ export class Rejoin {
     this.graceTimer?.cancel()
   }
 
-  heardFrom(digest: DigestMessage): void {
-    if (!this.verified) {
-      this.graceTimer ??= this.options.scheduler.after(this.options.graceMs, () => this.graceIsOver())
-    }
+  heardFrom(server: string, digest: DigestMessage): void {
+    this.options.formerWrites.heardFrom(server, digest)
+    this.graceTimer ??= this.options.scheduler.after(this.options.graceMs, () => this.graceIsOver())
     if (this.ready || this.missing) return
     this.missing = digest.partitions.flatMap(({ partition: name, rows }) => {
       const partition = this.options.partitions.get(name)
@@ -66,6 +68,7 @@ export class Rejoin {
 
   /** Whoever has not been heard by now may stay away for long. */
   private graceIsOver(): void {
+    this.options.formerWrites.graceIsOver()
     this.verify()
   }
 
@@ -73,7 +76,6 @@ export class Rejoin {
   verify(): void {
     if (this.verified) return
     this.verified = true
-    this.graceTimer?.cancel()
     this.options.onVerified()
   }
 

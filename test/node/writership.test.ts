@@ -57,6 +57,7 @@ function restored(adopted: boolean) {
     },
   }
   const formerWrites = new FormerWrites('s1', () => ['s1', 's2', 's3'])
+  formerWrites.graceIsOver()
   const scheduler = {
     soon: (task: () => void) => task(),
     after: (_: number, task: () => void) => {

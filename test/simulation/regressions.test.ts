@@ -4,6 +4,7 @@ import { Partition } from '../../src/crdt/partition.js'
 import { Membership } from '../../src/gossip/membership.js'
 import type { Journal } from '../../src/journal/journal.js'
 import { Committer } from '../../src/node/committer.js'
+import { FormerWrites } from '../../src/node/former-writes.js'
 import type { MemberCard, MemberDirectory } from '../../src/node/members.js'
 import { MeshNode } from '../../src/node/mesh-node.js'
 import { MeshView } from '../../src/node/mesh-view.js'
@@ -229,6 +230,7 @@ t.test(
         partitions: new Map(),
         scheduler,
         graceMs: 2_000,
+        formerWrites: new FormerWrites('s1', () => others),
         others: () => others,
         onVerified: () => done.push('verified'),
         onReady: () => done.push('ready'),
@@ -236,9 +238,9 @@ t.test(
     const digest = { partitions: [], received: 0, afterGap: false, wantsReply: false, more: false }
     const restarted = rejoin(['s0'])
     restarted.start()
-    restarted.heardFrom(digest)
+    restarted.heardFrom('s0', digest)
     t.same(done.splice(0), ['ready'], 'others may come who know more')
-    restarted.heardFrom(digest)
+    restarted.heardFrom('s0', digest)
     t.equal(timers.length, 1)
     timers[0]?.()
     t.same(done.splice(0), ['verified'])
@@ -252,6 +254,20 @@ t.test(
     t.same(view.others(['ws://s1:7000']), [], 'its own address, configured, means nobody')
     cards.set('s2', card('s2'))
     t.same(view.others(['ws://s0:7000', 'ws://s2:7000']), ['s2', 'ws://s0:7000'])
+  },
+)
+
+t.test(
+  'seed 62091090176306: a restored server settles when those that it did not know have been heard',
+  async (t) => {
+    // The few servers of its backup had told at once, and who knew more of its lost writes came a moment later.
+    t.equal((await simulate(drawRunOptions(62091090176306, 'mixed'))).violation, undefined)
+    const formerWrites = new FormerWrites('s1', () => ['s1'])
+    const partition = new Partition('')
+    partition.writeAs('s1@0002')
+    t.equal(formerWrites.areKnown(partition), false)
+    formerWrites.graceIsOver()
+    t.equal(formerWrites.areKnown(partition), true)
   },
 )
 

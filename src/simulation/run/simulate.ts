@@ -2,7 +2,6 @@ import { isUndecided } from '../../crdt/provisional.js'
 import { SILENT_LINK_MS } from '../../link/open-link.js'
 import type { MeshNode } from '../../node/mesh-node.js'
 import { OBSERVE_EVERY_MS } from '../checkers/checker.js'
-import { vectorKey } from '../checkers/equal-vectors.js'
 import type { Server } from '../cluster/server.js'
 import { FaultInjector } from '../faults/injector.js'
 import type { Mutant } from '../mutants/mutant.js'
@@ -10,6 +9,7 @@ import type { RecordedTrace } from '../trace/recorder.js'
 import { provisionalsOf } from '../withdrawals/provisionals.js'
 import { WORKLOADS } from '../workloads/all.js'
 import { Acquaintances } from './acquaintances.js'
+import { Agreement } from './agreement.js'
 import { audited } from './audited.js'
 import type { RunOptions } from './options.js'
 import { Run, stackOf } from './run.js'
@@ -124,13 +124,14 @@ async function converge(
 ): Promise<void> {
   let reason: string | undefined
   const acquaintances = new Acquaintances(run.options.peers)
+  const agreement = new Agreement(run, WORKLOADS.get(run.options.workload)?.isRestless ?? false)
   // Own writes that wait for a number show nowhere yet, so it must stay like this for a while.
   let agreedUs: number | undefined
   await observed(run, run.options.livenessMs, () => {
     meet(run, acquaintances)
     reason = acquaintances
       .groups(servers)
-      .map((group) => whyNotConverged(run, group))
+      .map((group) => agreement.whyNot(group))
       .find((found) => found !== undefined)
     agreedUs = reason === undefined && isQuiet() ? (agreedUs ?? run.nowUs) : undefined
     return agreedUs !== undefined && run.nowUs - agreedUs >= STABLE_MS * 1000
@@ -184,28 +185,6 @@ function meet(run: Run, acquaintances: Acquaintances): void {
       members.map(({ serverId }) => names.indexOf(serverId)),
     )
   }
-}
-
-/** Undefined when all run, nothing waits, and all agree on every partition that they share. */
-function whyNotConverged(run: Run, servers: readonly number[]): string | undefined {
-  const states = new Map<string, { key: string; server: string }>()
-  for (const number of servers) {
-    const server = run.cluster.servers[number]!
-    if (server.node === undefined) return `${server.name} is ${server.state}`
-    const status = server.node.status()
-    if (status.journal !== 'ok') return `the journal of ${server.name} is ${status.journal}`
-    // Alone it has nobody to ask, and nobody to send numbered writes to.
-    if (status.numberingHeld && servers.length > 1)
-      return `${server.name} still waits for its peers before it numbers writes`
-    for (const partition of status.partitions) {
-      if (!partition.settled) return `${server.name} has not settled`
-      const key = `${vectorKey(partition)} ${partition.checksum}`
-      const other = states.get(partition.partition)
-      if (other === undefined) states.set(partition.partition, { key, server: server.name })
-      else if (other.key !== key) return `${other.server} and ${server.name} differ: ${other.key} / ${key}`
-    }
-  }
-  return undefined
 }
 
 function phaseMark(run: Run, label: string): void {

@@ -34,16 +34,28 @@ export class WithdrawalBook {
   readonly told = new Map<string, Set<string>>()
   readonly acknowledged = new Map<string, Acknowledged>()
 
-  readonly #made = new Set<LedgerEntry>()
+  readonly #made = new Map<
+    LedgerEntry,
+    { readonly kind: Withdrawal['kind']; readonly wasOptional: boolean }
+  >()
   readonly #byId = new Map<string, LedgerEntry>()
 
-  /** A node has answered with this withdrawal; again when it is asked again with the same operation id. */
+  /**
+   * A node has answered with this withdrawal; again when it is asked again with the same operation id. What had not
+   * become durable may have gone in a crash: then the last answer is the one that counts, and may be of another kind.
+   */
   made(entry: LedgerEntry, withdrawal: Withdrawal): void {
-    if (this.#made.has(entry)) return
-    this.#made.add(entry)
     const { id, kind } = withdrawal
+    const made = this.#made.get(entry)
+    if (made !== undefined) {
+      if (entry.durableUs !== undefined || entry.provisional === id) return
+      this.counts[made.kind] -= 1
+      entry.provisional = undefined
+      entry.isOptional = made.wasOptional
+    }
+    this.#made.set(entry, { kind, wasOptional: entry.isOptional })
     const before = id === undefined ? undefined : this.#byId.get(id)
-    if (before !== undefined) {
+    if (before !== undefined && before !== entry) {
       // The attempt before a loss has come back after all: it is counted there.
       entry.void = true
       return

@@ -41,6 +41,8 @@ const STRONG_REFUSALS = new Set([
 /** Items are put in and taken out on all servers, while transfers move them on. */
 export const transfers: Workload = {
   name: 'transfers',
+  // The ring.
+  isRestless: true,
   finishMs: DRAINED_WITHIN_MS + 5_000,
   begin(run) {
     const random = run.cluster.kernel.random.fork('workload-transfers')

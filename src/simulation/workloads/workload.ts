@@ -7,6 +7,8 @@ export interface Workload {
   begin(run: Run): void
   /** Schedules what is asked of the healed and converged mesh; all of it must be answered. */
   finish?(run: Run): void
-  /** Virtual time for that; left out: 20 s. */
+  /** Its nodes write for ever, also while nobody asks them to: no two need ever be equal at one moment. */
+  readonly isRestless?: boolean
+  /** Virtual time for `finish`; left out: 20 s. */
   readonly finishMs?: number
 }
