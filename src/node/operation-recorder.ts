@@ -4,7 +4,7 @@ import type { LedgerLine } from '../ledger/entry.js'
 import type { Ledger } from '../ledger/ledger.js'
 import type { Move } from '../mover/transfer-run.js'
 import { checkAmount } from '../sync/checks.js'
-import { DiskFullError, InvalidArgumentError, SiloMeshError } from '../sync/errors.js'
+import { InvalidArgumentError, SiloMeshError } from '../sync/errors.js'
 import { canonicalItemKey } from '../sync/item-key.js'
 import type { BatchWrite } from './batch.js'
 import type { WithdrawalCase } from './withdrawal.js'
@@ -141,15 +141,11 @@ export class OperationRecorder {
   }
 
   private follow(group: WriteGroup): void {
-    group.durable.wait().then(
+    group.durable.waitOut().then(
       () => {
         for (const line of this.take(group)) this.ledger.record(line)
       },
-      (error: unknown) => {
-        // It is tried again when there is room.
-        if (error instanceof DiskFullError) this.follow(group)
-        else this.ledger.miss('journal', this.take(group).length)
-      },
+      () => this.ledger.miss('journal', this.take(group).length),
     )
   }
 

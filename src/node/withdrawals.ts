@@ -84,6 +84,8 @@ export class Withdrawals {
 
   /** This server writes as another replica now; what it had under way is read from the cells again. */
   changeIncarnation(): void {
+    // What the last merge told of settled withdrawals.
+    this.carryOut()
     this.settlement = this.settle()
     this.settlement.setReachable(this.reachable)
     const error = new NotRunningError('this server took a new incarnation')
@@ -273,7 +275,8 @@ export class Withdrawals {
     for (const effect of urgent) this.perform(effect)
     if (others.length === 0) return
     const group = groupOf(partition)
-    group.durable.wait().then(
+    // A full disk takes them in the end, and then they are to be told (invariant W11).
+    group.durable.waitOut().then(
       () => {
         for (const effect of others) this.perform(effect)
       },

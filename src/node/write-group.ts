@@ -7,10 +7,17 @@ export interface WritePosition {
   readonly number: number
 }
 
+interface MilestoneWaiter<T> {
+  readonly resolve: (value: T) => void
+  readonly reject: (error: Error) => void
+  /** Waits on when a failure is not final. */
+  readonly isPatient: boolean
+}
+
 /** A promise that exists only once somebody asks: most receipts are never looked at. */
 export class Milestone<T> {
   private outcome: { value: T } | { error: Error } | undefined
-  private waiters: { resolve: (value: T) => void; reject: (error: Error) => void }[] = []
+  private waiters: MilestoneWaiter<T>[] = []
 
   get reached(): boolean {
     return this.outcome !== undefined && 'value' in this.outcome
@@ -22,17 +29,29 @@ export class Milestone<T> {
     for (const { resolve } of this.waiters.splice(0)) resolve(value)
   }
 
-  /** Rejects those who wait now. Unless `final`, later askers wait again. */
+  /** Rejects those who wait now. Unless `final`, later askers wait again, and the patient ones wait on. */
   fail(error: Error, final: boolean): void {
     if (this.outcome) return
     if (final) this.outcome = { error }
-    for (const { reject } of this.waiters.splice(0)) reject(error)
+    const { waiters } = this
+    this.waiters = final ? [] : waiters.filter(({ isPatient }) => isPatient)
+    for (const { isPatient, reject } of waiters) if (final || !isPatient) reject(error)
   }
 
+  /** Rejects at the next failure, whether final or not. */
   wait(): Promise<T> {
+    return this.promise(false)
+  }
+
+  /** Rejects only when it can never be reached any more: for what is to follow however long it takes. */
+  waitOut(): Promise<T> {
+    return this.promise(true)
+  }
+
+  private promise(isPatient: boolean): Promise<T> {
     const { outcome } = this
     if (outcome) return 'value' in outcome ? Promise.resolve(outcome.value) : Promise.reject(outcome.error)
-    return new Promise((resolve, reject) => this.waiters.push({ resolve, reject }))
+    return new Promise((resolve, reject) => this.waiters.push({ resolve, reject, isPatient }))
   }
 }
 

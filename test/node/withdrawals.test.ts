@@ -353,18 +353,20 @@ t.test('a clock that goes back does not make a later incarnation an earlier one'
   t.equal((await vaultOf(a).withdraw(DIAMOND, 5, { mode: 'backed' })).kind, 'backed', 'its rights can be had')
 })
 
-t.test('an outcome that comes back with its acknowledgement is told as a compensation, once', async (t) => {
-  const flush = (partition: Partition) => partition.completeFlush(partition.prepareFlush(1000)!)
-  const catchUp = (partition: Partition, from: Partition) => {
-    for (const { replica } of from.replicas())
-      partition.merge(from.deltaSince(replica, partition.known(replica), 1e6)!)
-  }
-  const place = { storage: 'vault', item: DIAMOND }
+const place = { storage: 'vault', item: DIAMOND }
+const itemOf = (partition: Partition) =>
+  partition.table.entry(partition.table.namespace(CellKind.counter, place.storage), place.item)
+const flush = (partition: Partition) => partition.completeFlush(partition.prepareFlush(1000)!)
+const catchUp = (partition: Partition, from: Partition) => {
+  for (const { replica } of from.replicas())
+    partition.merge(from.deltaSince(replica, partition.known(replica), 1e6)!)
+}
+
+/** b has the 5 there are, and a former incarnation of a has taken them beyond its rights. */
+function takenByFormer(): { source: Partition; former: Partition; settlement: Settlement } {
   const source = new Partition('p')
   source.writeAs('b@1')
-  const item = (partition: Partition) =>
-    partition.table.entry(partition.table.namespace(CellKind.counter, place.storage), place.item)
-  source.own.deposit(item(source), 5)
+  source.own.deposit(itemOf(source), 5)
   flush(source)
   const former = new Partition('p')
   former.writeAs('a@1')
@@ -372,10 +374,21 @@ t.test('an outcome that comes back with its acknowledgement is told as a compens
   const settlement = new Settlement(former)
   settlement.withdraw({ ...place, amount: 5, id: 'id-1', mode: 'optimistic', untilMs: 0 }, 0)
   flush(former)
+  return { source, former, settlement }
+}
 
+/** b takes them, too, and the former incarnation gives them back. */
+function compensate({ source, former, settlement }: ReturnType<typeof takenByFormer>): void {
+  source.own.withdraw(itemOf(source), 5)
+  flush(source)
+  catchUp(former, source)
+  settlement.tick(1)
+  settlement.run(1, 10)
+}
+
+/** The present incarnation of a, and what its application is told. */
+function presentOf(former: Partition, group: WriteGroup, standing = UNDISPUTED) {
   const told: string[] = []
-  const group = new WriteGroup()
-  group.durable.reach(undefined)
   let changed: (entry: number) => void = () => undefined
   const present = new Partition('p', (entry) => changed(entry))
   present.writeAs('a@2')
@@ -384,7 +397,7 @@ t.test('an outcome that comes back with its acknowledgement is told as a compens
     partition: present,
     environment: createRealEnvironment(),
     resolver: lowerIdResolver,
-    standing: { ...UNDISPUTED, knowsFormer: () => false },
+    standing,
     groupOf: () => group,
     send: () => undefined,
     onCompensated: ({ id }) => told.push(`take back ${id}`),
@@ -393,17 +406,66 @@ t.test('an outcome that comes back with its acknowledgement is told as a compens
   })
   changed = (entry) => withdrawals.changed(entry)
   t.teardown(() => withdrawals.stop())
+  return { present, told, withdrawals }
+}
+
+function durableGroup(): WriteGroup {
+  const group = new WriteGroup()
+  group.durable.reach(undefined)
+  return group
+}
+
+t.test('an outcome that comes back with its acknowledgement is told as a compensation, once', async (t) => {
+  const history = takenByFormer()
+  const { former, settlement } = history
+  const standing = { ...UNDISPUTED, knowsFormer: () => false }
+  const { present, told, withdrawals } = presentOf(former, durableGroup(), standing)
   const { settled } = withdrawals.recall(place.storage, 'id-1')
   t.notOk(settled.reached, 'open as far as is known here')
 
-  source.own.withdraw(item(source), 5)
-  flush(source)
-  catchUp(former, source)
-  settlement.tick(1)
-  settlement.run(1, 10)
+  compensate(history)
   t.equal(settlement.acknowledge('id-1', 1), true)
   flush(former)
   catchUp(present, former)
   t.equal(await settled.wait(), 'compensated')
   t.same(told, ['id-1 compensated'], 'the items were taken back already')
 })
+
+t.test('an outcome that is news when this server becomes another replica is told all the same', async (t) => {
+  const history = takenByFormer()
+  const { former } = history
+  const { present, told, withdrawals } = presentOf(former, durableGroup())
+  compensate(history)
+  flush(former)
+  catchUp(present, former)
+  present.writeAs('a@3')
+  withdrawals.changeIncarnation()
+  await new Promise(setImmediate)
+  t.same(told, ['id-1 compensated', 'take back id-1'])
+})
+
+t.test(
+  'a compensation that met a full disk is told when it is durable at last, unless the node stops',
+  async (t) => {
+    for (const isFinal of [false, true]) {
+      const { source, former } = takenByFormer()
+      const group = new WriteGroup()
+      const { present, told, withdrawals } = presentOf(former, group)
+      const { settled } = withdrawals.recall(place.storage, 'id-1')
+      source.own.withdraw(itemOf(source), 5)
+      flush(source)
+      catchUp(present, source)
+      await until(() => withdrawals.unacknowledged().length > 0 || !present.own.isEmpty)
+      await new Promise(setImmediate)
+      const impatient = t.rejects(group.durable.wait(), DiskFullError)
+      group.fail(new DiskFullError('the disk is full'), isFinal)
+      await impatient
+      t.same(told, [])
+      t.notOk(settled.reached)
+      group.durable.reach(undefined)
+      await new Promise(setImmediate)
+      t.equal(settled.reached, !isFinal)
+      t.same(told, isFinal ? [] : ['id-1 compensated', 'take back id-1'])
+    }
+  },
+)

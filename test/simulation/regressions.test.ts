@@ -317,3 +317,8 @@ t.test('seeds 38335434560773, 78060319911082: a reserve moves while the run ends
 t.test('seed 86620070369334: an acknowledgement comes back to a server that was put back', async (t) => {
   t.equal((await simulate(drawRunOptions(86620070369334, 'mixed'))).violation, undefined)
 })
+
+t.test('seed 90013529475728: a compensation while the disk is full', async (t) => {
+  // It was forgotten that the application is to be told; test/node/withdrawals.test.ts has the same in small.
+  t.equal((await simulate(drawRunOptions(90013529475728, 'mixed'))).violation, undefined)
+})
