@@ -337,9 +337,10 @@ export class StrongGroup implements StrongStore, RaftOwner {
     if (change) this.proposeChange(change)
   }
 
-  private proposeChange(change: MembershipChange): void {
-    const result = this.driver!.changeMembership(change)
-    this.options.logger.info({ ...change, result: result.status }, 'raft membership change')
+  /** Asks the core for a change; what would be unsafe it refuses by itself. */
+  proposeChange(change: MembershipChange): void {
+    const result = this.driver?.changeMembership(change)
+    this.options.logger.info({ ...change, result: result?.status }, 'raft membership change')
   }
 
   private async untilNotLeader(): Promise<void> {

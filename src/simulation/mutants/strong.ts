@@ -96,10 +96,6 @@ const deletionWithoutALook: Mutant = {
 /** One entry in one message at a time: between an old one and the first of the new term there is time to fall. */
 const ONE_BY_ONE: Partial<RaftOptions> = { maxAppendEntries: 1, maxInflightMessages: 1 }
 
-/**
- * Two membership changes at once need histories too rare for whole nodes: test/raft/randomized.test.ts catches them
- * on the core alone.
- */
 export const strongMutants: readonly Mutant[] = [
   raftMutant('vote-twice-in-a-term', { voteTwice: true }, { invariant: 'RAFT-10', withinSeeds: 100 }),
   raftMutant(
@@ -123,6 +119,11 @@ export const strongMutants: readonly Mutant[] = [
     { countOldTermEntries: true },
     { invariant: 'RAFT-11', alsoInvariants: LOG_BROKEN, withinSeeds: 40, workload: 'term-hunt' },
     ONE_BY_ONE,
+  ),
+  raftMutant(
+    'two-membership-changes-at-once',
+    { allowConcurrentChanges: true },
+    { invariant: 'RAFT-11', alsoInvariants: LOG_BROKEN, withinSeeds: 3, workload: 'membership-hunt' },
   ),
   lockWithoutFencing,
   lockWithoutQueue,

@@ -68,8 +68,12 @@ export interface RunOptions {
 /** Most servers of one run; the overlay above 16 is exercised too, but rarely, since it costs. */
 const MAX_SERVERS = 20
 
-/** Workloads in which leaders of the strong group are hunted, among three servers. */
-const HUNTS: ReadonlySet<string> = new Set(['leader-hunt', 'term-hunt'])
+/** Workloads in which members of the strong group are hunted, and the number of servers, which all vote. */
+const HUNTS: ReadonlyMap<string, number> = new Map([
+  ['leader-hunt', 3],
+  ['term-hunt', 3],
+  ['membership-hunt', 5],
+])
 
 /** Under a flood of writes only links that stall are of interest: everything else would break them too soon. */
 const FLOOD_WEATHER = { ...NO_FAULTS, partition: 4, 'slow-link': 24 }
@@ -77,7 +81,7 @@ const FLOOD_WEATHER = { ...NO_FAULTS, partition: 4, 'slow-link': 24 }
 export function drawRunOptions(seed: number, workload: string): RunOptions {
   const random = new SeededRandom(seed).fork('options')
   const flood = workload === 'flood'
-  const servers = flood || HUNTS.has(workload) ? 3 : drawServerCount(random.fork('servers'))
+  const servers = flood ? 3 : (HUNTS.get(workload) ?? drawServerCount(random.fork('servers')))
   const times = random.fork('times')
   const safetyMs = flood ? 10_000 : times.integer(5_000, 30_000)
   const load = random.fork('load')
@@ -153,7 +157,7 @@ function forGrantHunt(options: RunOptions, random: SeededRandom): RunOptions {
 }
 
 /** Workloads that need a strong group. */
-const STRONG_WORKLOADS: ReadonlySet<string> = new Set(['strong', ...HUNTS, 'transfers'])
+const STRONG_WORKLOADS: ReadonlySet<string> = new Set(['strong', ...HUNTS.keys(), 'transfers'])
 /** Workloads whose promises end with what a disk has forgotten. */
 const KEEPING_WORKLOADS: ReadonlySet<string> = new Set(['transfers', 'reads'])
 
@@ -166,12 +170,12 @@ function withoutForgetting(options: RunOptions): RunOptions {
   return { ...options, durability: options.durability.map(() => 'group'), faults }
 }
 
-/** Three voters early, short elections and slow messages: many terms, and candidates that meet. */
+/** All are voters early, short elections and slow messages: many terms, and candidates that meet. */
 function forHunt(options: RunOptions, random: SeededRandom): RunOptions {
   const raft = {
     heartbeatMs: 50,
     electionMs: random.pick([200, 400]),
-    maxVoters: 3,
+    maxVoters: HUNTS.get(options.workload)!,
     voterGraceMs: random.pick([500, 30_000]),
   }
   const minLatencyUs = random.pick([500, 10_000, 30_000])

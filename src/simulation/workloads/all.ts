@@ -2,6 +2,7 @@ import { counters, flood } from './counters.js'
 import { events } from './events.js'
 import { grantHunt } from './grant-hunt.js'
 import { leaderHunt } from './leader-hunt.js'
+import { membershipHunt } from './membership-hunt.js'
 import { reads } from './reads.js'
 import { strong } from './strong.js'
 import { termHunt } from './term-hunt.js'
@@ -29,6 +30,7 @@ export const WORKLOADS: ReadonlyMap<string, Workload> = new Map(
     strong,
     leaderHunt,
     termHunt,
+    membershipHunt,
     transfers,
     reads,
   ].map((workload) => [workload.name, workload]),
