@@ -56,3 +56,21 @@ t.test('those that never rest agree when each has what any of them had a second 
   t.same(found.slice(14), new Array(6).fill(false), 's1 is behind')
   t.match(agreement.whyNot([0, 1]), /^s1 has \|a up to 115/)
 })
+
+t.test('unnumbered writes of a former incarnation wait for whoever is outside of the core', async (t) => {
+  const shared = { name: '' }
+  const node = {
+    status: () => ({ journal: 'ok', numberingHeld: true, partitions: [] }),
+    core: {
+      durables: { committer: { formerPartitions: () => new Set([shared]) } },
+      view: { knownServers: () => ['s0', 's1', 's2'] },
+    },
+  }
+  const still = { status: () => ({ journal: 'ok', numberingHeld: false, partitions: [] }) }
+  const servers = [node, still, still].map((each, number) => ({ name: `s${number}`, node: each }))
+  const agreement = new Agreement({ nowUs: 0, cluster: { servers } } as unknown as Run, false)
+  t.equal(agreement.whyNot([0, 1]), undefined, 's2 may know them numbered')
+  t.match(agreement.whyNot([0, 1, 2]), /^s0 still waits/, 'nobody is left to wait for')
+  node.core.durables.committer.formerPartitions = () => new Set()
+  t.match(agreement.whyNot([0, 1]), /^s0 still waits/, 'its own writes nobody else can have numbered')
+})

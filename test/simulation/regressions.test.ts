@@ -322,3 +322,8 @@ t.test('seed 90013529475728: a compensation while the disk is full', async (t) =
   // It was forgotten that the application is to be told; test/node/withdrawals.test.ts has the same in small.
   t.equal((await simulate(drawRunOptions(90013529475728, 'mixed'))).violation, undefined)
 })
+
+t.test('seed 136764201128064: unnumbered writes of a backup wait for a server that stays away', async (t) => {
+  // A core cannot know what the server outside of it knows; src/simulation/run/unheard-holders.ts has the proof.
+  t.equal((await simulate(drawRunOptions(136764201128064, 'mixed'))).violation, undefined)
+})

@@ -1,6 +1,7 @@
 import type { PartitionStatus } from '../../node/status.js'
 import { vectorKey } from '../checkers/equal-vectors.js'
 import type { Run } from './run.js'
+import { waitsForUnheard } from './unheard-holders.js'
 
 /** In a mesh whose nodes write for ever, each has what any of them had so long ago. */
 const LAG_MS = 1_000
@@ -23,13 +24,14 @@ export class Agreement {
   /** Undefined when all run, nothing waits, and all agree. */
   whyNot(servers: readonly number[]): string | undefined {
     const partitions: { readonly server: string; readonly partition: PartitionStatus }[] = []
+    const group = new Set(servers.map((number) => this.run.cluster.servers[number]!.name))
     for (const number of servers) {
       const server = this.run.cluster.servers[number]!
       if (server.node === undefined) return `${server.name} is ${server.state}`
       const status = server.node.status()
       if (status.journal !== 'ok') return `the journal of ${server.name} is ${status.journal}`
       // Alone it has nobody to ask, and nobody to send numbered writes to.
-      if (status.numberingHeld && servers.length > 1)
+      if (status.numberingHeld && servers.length > 1 && !waitsForUnheard(server.node, group))
         return `${server.name} still waits for its peers before it numbers writes`
       for (const partition of status.partitions) {
         if (!partition.settled) return `${server.name} has not settled`
