@@ -253,8 +253,13 @@ export class DurableState {
   private onStatus(status: JournalStatus, error: SiloMeshError | undefined): void {
     this.journalError = error ?? (status === 'full' ? new DiskFullError('the disk is full') : undefined)
     if (status === 'ok') this.journalError = undefined
-    if (this.journalError) this.committer.failed(this.journalError, status === 'failed')
-    else this.committer.schedule()
+    if (this.journalError) {
+      this.logger.error({ status, error }, 'the journal takes no writes')
+      this.committer.failed(this.journalError, status === 'failed')
+    } else {
+      this.logger.info({}, 'the journal takes writes again')
+      this.committer.schedule()
+    }
     this.owner?.journalStatus(status, error)
   }
 

@@ -335,8 +335,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
   }
 
   journalStatus(status: JournalStatus, error: SiloMeshError | undefined): void {
-    if (status === 'ok') this.config.logger.info({}, 'the journal takes writes again')
-    else this.config.logger.error({ status, error }, 'the journal takes no writes')
+    if (status === 'ok') this.writership.journalRecovered()
     this.emitter.emit('journal', { status, error })
   }
 

@@ -66,6 +66,12 @@ export class Writership {
     this.change(replica)
   }
 
+  /** A new incarnation that a full disk did not take is taken now: nobody may tell of the need for it again. */
+  journalRecovered(): void {
+    const { durables, isStopping } = this.options
+    if (this.hasLostWrites && !this.isChanging && !isStopping()) this.change(durables.incarnation.replica)
+  }
+
   private change(replica: string): void {
     const { durables, logger, onIncarnation } = this.options
     this.isChanging = true

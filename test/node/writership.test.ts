@@ -7,6 +7,7 @@ import { FormerWrites } from '../../src/node/former-writes.js'
 import { Writership } from '../../src/node/writership.js'
 import { drawRunOptions } from '../../src/simulation/run/options.js'
 import { simulate } from '../../src/simulation/run/simulate.js'
+import { DiskFullError } from '../../src/sync/errors.js'
 
 const OLD = 's1@0001'
 const NEW = 's1@0002'
@@ -47,11 +48,13 @@ function restored(adopted: boolean) {
     // Journalled as the old incarnation.
     formerPartitions: () => new Set(adopted && partition.ownReplica.replica !== OLD ? [partition] : []),
   }
+  const disk = { full: false }
   const durables = {
     committer,
     incarnation: { replica: OLD, starts: 2 },
     partitions: { byName: new Map([['', partition]]) },
     takeNewIncarnation: async () => {
+      if (disk.full) throw new DiskFullError('the disk is full')
       partition.writeAs(NEW)
       return { replica: NEW, starts: 1 }
     },
@@ -79,7 +82,7 @@ function restored(adopted: boolean) {
     formerWrites.heardFrom(server, digest(known))
     writership.progressed()
   }
-  return { partition, committer, writership, timers, hear }
+  return { partition, committer, disk, writership, timers, hear }
 }
 
 t.test('a restored backup without unnumbered writes goes on when the patience ends', async (t) => {
@@ -111,6 +114,22 @@ t.test('writes without a number wait until all have told how far the lost incarn
 t.test('a restart that has lost nothing waits for nobody else, unnumbered writes or not', async (t) => {
   const { committer, writership } = restored(true)
   writership.verified()
+  t.equal(committer.numberingHeld, false)
+})
+
+t.test('a full disk delays a new incarnation until it has room', async (t) => {
+  const { committer, disk, partition, writership } = restored(false)
+  writership.journalRecovered()
+  t.equal(partition.ownReplica.replica, OLD, 'which nobody has asked for')
+  disk.full = true
+  writership.outdated()
+  await new Promise(setImmediate)
+  writership.verified()
+  t.equal(committer.numberingHeld, true, 'nothing is numbered as the old one')
+  disk.full = false
+  writership.journalRecovered()
+  await new Promise(setImmediate)
+  t.equal(partition.ownReplica.replica, NEW)
   t.equal(committer.numberingHeld, false)
 })
 
