@@ -91,7 +91,8 @@ export class StrongGroup implements StrongStore, RaftOwner {
 
   /**
    * Begins to take part as `node`, this server's replica. Call when it is certain that no write of that
-   * replica was lost, for the votes of a restored backup must not be repeated (invariant RAFT-9).
+   * replica was lost, for the votes of a restored backup must not be repeated (invariant RAFT-9). A server whose disk
+   * was lost is another replica, so a new member: it answers no one but a leader that takes it in (RAFT-17).
    * @throws ConflictError for 'found' where there is a group already
    */
   start(node: NodeId, entry: GroupEntry): void {

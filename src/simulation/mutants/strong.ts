@@ -1,6 +1,9 @@
 import type { Mutations } from '../../raft/mutations.js'
 import type { RaftOptions } from '../../raft/options.js'
+import { joining } from '../../raft/raft-node.js'
+import type { NodeId } from '../../raft/types.js'
 import { Locks } from '../../strong/locks.js'
+import type { RaftTransport } from '../../strong/raft-transport.js'
 import { StrongGroup, type StrongGroupOptions } from '../../strong/strong-group.js'
 import { override } from '../override.js'
 import type { Mutant } from './mutant.js'
@@ -93,6 +96,51 @@ const deletionWithoutALook: Mutant = {
   },
 }
 
+/** The parts of a strong group that are private to it. */
+interface Member {
+  readonly options: StrongGroupOptions
+  readonly transport: RaftTransport
+  readonly node: NodeId
+  enter(group: object): void
+  run(): void
+}
+
+/** A server whose disk was lost is the member that it was, and answers whoever asks. */
+const emptiedVoterVotes: Mutant = {
+  name: 'a-voter-without-its-disk-votes-at-once',
+  invariant: 'RAFT-11',
+  alsoInvariants: LOG_BROKEN,
+  withinSeeds: 30,
+  workload: 'lost-disk-hunt',
+  apply(run) {
+    const memberOf = new Map<string, NodeId>()
+    run.atCleanUp(
+      override(StrongGroup.prototype, 'start', (original) => {
+        return function (this: StrongGroup, node, entry) {
+          const { serverId } = (this as unknown as Member).options
+          const member = memberOf.get(serverId) ?? node
+          memberOf.set(serverId, member)
+          original.call(this, member, entry)
+        }
+      }),
+    )
+    run.atCleanUp(
+      override(StrongGroup.prototype, 'receive', (original) => {
+        return function (this: StrongGroup, tuple) {
+          const member = this as unknown as Member
+          const received = member.transport.receive(tuple)
+          if (member.options.disk.group.groupId === '' && received?.message.to === member.node) {
+            const { groupId, epoch } = received
+            member.enter({ groupId, epoch, node: member.node, start: joining().snapshot })
+            member.run()
+          }
+          original.call(this, tuple)
+        }
+      }),
+    )
+  },
+}
+
 /** One entry in one message at a time: between an old one and the first of the new term there is time to fall. */
 const ONE_BY_ONE: Partial<RaftOptions> = { maxAppendEntries: 1, maxInflightMessages: 1 }
 
@@ -125,6 +173,7 @@ export const strongMutants: readonly Mutant[] = [
     { allowConcurrentChanges: true },
     { invariant: 'RAFT-11', alsoInvariants: LOG_BROKEN, withinSeeds: 3, workload: 'membership-hunt' },
   ),
+  emptiedVoterVotes,
   lockWithoutFencing,
   lockWithoutQueue,
   deletionWithoutALook,

@@ -9,7 +9,7 @@ import { CellTable } from '../../crdt/cell-table.js'
 import { addQuantities } from '../../crdt/column.js'
 import { type Generation, type OwnWrite, OwnWrites } from '../../crdt/own-writes.js'
 import type { Partition } from '../../crdt/partition.js'
-import type { Quantity } from '../../crdt/rights.js'
+import { notNegative, type Quantity } from '../../crdt/rights.js'
 import { Committer } from '../../node/committer.js'
 import { OperationLog } from '../../node/operation-log.js'
 import { Settlements } from '../../node/settlements.js'
@@ -214,6 +214,18 @@ const settlementMutants: readonly Mutant[] = [
       }),
     )
   }),
+  {
+    ...mutant('a-partial-view-compensates', 'W4', 10, (run) => {
+      run.atCleanUp(
+        override(Debts.prototype, 'overdraw', () => {
+          return function (this: Debts, entry) {
+            return notNegative(-(this as unknown as Entry).partition.table.total(entry))
+          }
+        }),
+      )
+    }),
+    workload: 'partial-view-hunt',
+  },
   mutant(
     'confirmed-without-cover',
     'W13',

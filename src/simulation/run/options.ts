@@ -73,6 +73,7 @@ const HUNTS: ReadonlyMap<string, number> = new Map([
   ['leader-hunt', 3],
   ['term-hunt', 3],
   ['membership-hunt', 5],
+  ['lost-disk-hunt', 3],
 ])
 
 /** Under a flood of writes only links that stall are of interest: everything else would break them too soon. */
@@ -120,6 +121,7 @@ export function drawRunOptions(seed: number, workload: string): RunOptions {
         ),
   }
   if (workload === 'withdrawals') return forWithdrawals(options, random.fork('withdrawals'))
+  if (workload === 'partial-view-hunt') return forPartialViewHunt(options, random.fork('withdrawals'))
   if (workload === 'grant-hunt') return forGrantHunt(options, random.fork('withdrawals'))
   const kept = KEEPING_WORKLOADS.has(workload) ? withoutForgetting(options) : options
   return STRONG_WORKLOADS.has(workload) ? forStrong(kept, random.fork('strong')) : kept
@@ -156,6 +158,19 @@ function forGrantHunt(options: RunOptions, random: SeededRandom): RunOptions {
   }
 }
 
+/** Few links are cut but by the hunt itself, and messages are fast: who spends has seen more than who looks on. */
+function forPartialViewHunt(options: RunOptions, random: SeededRandom): RunOptions {
+  const { disk, network, ...drawn } = forWithdrawals(options, random)
+  return {
+    ...drawn,
+    operationsPerSecond: 2,
+    backedOnly: false,
+    durability: options.durability.map(() => 'group'),
+    disk: { ...disk, syncUs: 200, maxSyncUs: 10_000 },
+    network: { ...network, minLatencyUs: 500, maxLatencyUs: 2_500, maxJitterUs: 5_000 },
+  }
+}
+
 /** Workloads that need a strong group. */
 const STRONG_WORKLOADS: ReadonlySet<string> = new Set(['strong', ...HUNTS.keys(), 'transfers'])
 /** Workloads whose promises end with what a disk has forgotten. */
@@ -180,6 +195,7 @@ function forHunt(options: RunOptions, random: SeededRandom): RunOptions {
   }
   const minLatencyUs = random.pick([500, 10_000, 30_000])
   const isTermHunt = options.workload === 'term-hunt'
+  const isDiskHunt = options.workload === 'lost-disk-hunt'
   return {
     ...options,
     durability: options.durability.map(() => 'group'),
@@ -187,14 +203,14 @@ function forHunt(options: RunOptions, random: SeededRandom): RunOptions {
       options.names.map((_, other) => other).filter((other) => other !== server),
     ),
     startSpreadMs: 0,
-    safetyMs: isTermHunt ? 30_000 : 20_000,
+    safetyMs: isTermHunt || isDiskHunt ? 30_000 : 20_000,
     // Few, so that followers keep up with entries that come one by one.
     operationsPerSecond: isTermHunt ? 6 : 20,
     network: { ...options.network, minLatencyUs, maxLatencyUs: 2 * minLatencyUs, maxJitterUs: 100_000 },
     disk: { ...options.disk, syncUs: random.pick([2_000, 60_000]), maxSyncUs: 300_000 },
     snapshotEveryBytes: 1_000_000,
     batchShare: 0,
-    node: { ...options.node, raft },
+    node: { ...options.node, ...(isDiskHunt && { rejoinGraceMs: 500 }), raft },
   }
 }
 

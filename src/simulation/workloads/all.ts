@@ -2,7 +2,9 @@ import { counters, flood } from './counters.js'
 import { events } from './events.js'
 import { grantHunt } from './grant-hunt.js'
 import { leaderHunt } from './leader-hunt.js'
+import { lostDiskHunt } from './lost-disk-hunt.js'
 import { membershipHunt } from './membership-hunt.js'
+import { partialViewHunt } from './partial-view-hunt.js'
 import { reads } from './reads.js'
 import { strong } from './strong.js'
 import { termHunt } from './term-hunt.js'
@@ -27,10 +29,12 @@ export const WORKLOADS: ReadonlyMap<string, Workload> = new Map(
     events,
     withdrawals,
     grantHunt,
+    partialViewHunt,
     strong,
     leaderHunt,
     termHunt,
     membershipHunt,
+    lostDiskHunt,
     transfers,
     reads,
   ].map((workload) => [workload.name, workload]),

@@ -31,10 +31,10 @@ const MAX_RETRY_MS = 8_000
 const MOST_WITHDRAWN = 5
 const MOST_DEPOSITED = 8
 
-type Kind = 'deposit' | 'try' | 'optimistic' | 'backed' | 'move'
+export type Kind = 'deposit' | 'try' | 'optimistic' | 'backed' | 'move'
 
 /** One thing that a player wants, asked for once or, with an operation id, as often as it takes. */
-interface Wish {
+export interface Wish {
   readonly server: Server<MeshNode>
   readonly kind: Kind
   readonly place: Place
@@ -97,7 +97,7 @@ function drawKind(run: Run, draw: SeededRandom): Kind {
   return kind < 0.8 && !run.options.backedOnly ? 'optimistic' : 'backed'
 }
 
-function ask(run: Run, wish: Wish): void {
+export function ask(run: Run, wish: Wish): void {
   run.cluster.within(wish.server, (node) => {
     const storage = run.storage(node, wish.place)
     const before = storage.quantity(wish.item)
