@@ -43,12 +43,21 @@ export interface Sums {
   readonly quantity: bigint
 }
 
-export function* sumsOf(node: MeshNode): IterableIterator<Sums> {
+export function* sumsOf(
+  node: MeshNode,
+  /** Which of them, by the order in which the node came to know them; left out: all. */
+  isWanted: (position: number) => boolean = () => true,
+): IterableIterator<Sums> {
+  let position = 0
   for (const partition of partitionsOf(node)) {
     const { table } = partition
+    // Transfers that run in a ring never rest: what they have moved and no journal holds yet shows in quantities.
+    const underWay = partition.generationsUnderWay().flat()
     for (const { kind, name: storage, entries } of table.namespaces.values()) {
       if (kind !== CellKind.counter) continue
-      for (const [item, entry] of entries) {
+      for (const entry of entries.values()) {
+        if (!isWanted(position++)) continue
+        const item = table.keyOf(entry)
         const sums = { deposited: 0n, withdrawn: 0n, compensated: 0n, rightsSum: 0n }
         for (const cell of table.cellsOf(entry)) {
           const { deposited, withdrawn, compensated } = table.counterValue(cell)
@@ -56,8 +65,7 @@ export function* sumsOf(node: MeshNode): IterableIterator<Sums> {
           sums.withdrawn += BigInt(withdrawn)
           sums.compensated += BigInt(compensated)
         }
-        // Transfers that run in a ring never rest: what they have moved and no journal holds yet shows in quantities.
-        for (const change of partition.generationsUnderWay().flat()) {
+        for (const change of underWay) {
           if (change.entry !== entry) continue
           sums.deposited += BigInt(change.deposited)
           sums.withdrawn += BigInt(change.withdrawn)
