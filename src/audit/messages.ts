@@ -16,6 +16,7 @@ import {
   expectUint,
 } from '../wire/expect.js'
 import { MessageType } from '../wire/message-type.js'
+import { inParts } from '../wire/row-parts.js'
 import type { WireTuple, WireValue } from '../wire/wire-value.js'
 import type { ListedCell } from './cell-scan.js'
 import { AUDIT_BUCKETS, type ReplicaSum } from './cell-sums.js'
@@ -184,25 +185,12 @@ export function answerFromTuple(tuple: WireTuple): AuditAnswer | undefined {
   }
 }
 
-/** Cuts sums so that each part is one message; there is always one part, if only an empty one. */
+/** Cuts sums so that each part is one message. */
 export function sumsInParts(sums: ReadonlyMap<string, readonly ReplicaSum[]>): PartitionSums[][] {
-  const parts: PartitionSums[][] = [[]]
-  let room = MAX_SUM_ROWS
-  for (const [partition, rows] of sums) {
-    let start = 0
-    do {
-      if (room <= 1) {
-        parts.push([])
-        room = MAX_SUM_ROWS
-      }
-      // The partition's name counts as a row.
-      const taken = rows.slice(start, start + room - 1)
-      parts.at(-1)!.push({ partition, rows: taken })
-      start += taken.length
-      room -= taken.length + 1
-    } while (start < rows.length)
-  }
-  return parts
+  return inParts(
+    [...sums].map(([partition, rows]) => ({ partition, rows })),
+    MAX_SUM_ROWS,
+  )
 }
 
 function placeOf(fields: WireTuple): Place {

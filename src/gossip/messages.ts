@@ -10,6 +10,7 @@ import {
   expectUint,
 } from '../wire/expect.js'
 import { MessageType } from '../wire/message-type.js'
+import { inParts } from '../wire/row-parts.js'
 import type { WireTuple, WireValue } from '../wire/wire-value.js'
 
 /** Most partitions that a digest may name. */
@@ -152,25 +153,9 @@ export function repairRequestFromTuple(tuple: WireTuple): RepairRequest {
   }
 }
 
-/** Cuts a list so that each part fits one message. There is always one part, if only an empty one. */
+/** Cuts a list so that each part fits one message. */
 export function rowsInParts(partitions: readonly PartitionRows[]): PartitionRows[][] {
-  const parts: PartitionRows[][] = [[]]
-  let room = ROWS_PER_MESSAGE
-  for (const { partition, rows } of partitions) {
-    let start = 0
-    do {
-      if (room <= 1) {
-        parts.push([])
-        room = ROWS_PER_MESSAGE
-      }
-      // The partition's name counts as a row.
-      const taken = rows.slice(start, start + room - 1)
-      parts.at(-1)!.push({ partition, rows: taken })
-      start += taken.length
-      room -= taken.length + 1
-    } while (start < rows.length)
-  }
-  return parts
+  return inParts(partitions, ROWS_PER_MESSAGE)
 }
 
 /** @throws FrameError unless shaped like a replica id. */
