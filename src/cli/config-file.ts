@@ -23,6 +23,7 @@ const schema = v.strictObject({
   acceptable_pause_ms: v.optional(v.number()),
   rejoin_grace_ms: v.optional(v.number()),
   retention_ms: v.optional(v.number()),
+  operation_retention_ms: v.optional(v.number()),
   run_transfers: v.optional(v.boolean()),
   compression: v.optional(v.boolean()),
   ledger: v.optional(
@@ -55,6 +56,7 @@ export const CONFIG_KEYS: Readonly<Record<keyof FileConfig, string>> = {
   acceptable_pause_ms: 'a silence that is normal for these servers; default 2000',
   rejoin_grace_ms: 'how long a restarted server waits for further peers after the first; default 2000',
   retention_ms: 'how long published events are kept; default 3600000',
+  operation_retention_ms: 'how long operation ids are remembered; default 86400000',
   run_transfers:
     'whether this server moves the items of the transfers that it owns; default true; false: the application does',
   compression: 'compress large frames; default true',
@@ -112,6 +114,7 @@ export function nodeOptions(path: string, dataDir: string, file: FileConfig): Me
     ...(file.acceptable_pause_ms !== undefined && { acceptablePauseMs: file.acceptable_pause_ms }),
     ...(file.rejoin_grace_ms !== undefined && { rejoinGraceMs: file.rejoin_grace_ms }),
     ...(file.retention_ms !== undefined && { retentionMs: file.retention_ms }),
+    ...(file.operation_retention_ms !== undefined && { operationRetentionMs: file.operation_retention_ms }),
     ...(file.run_transfers !== undefined && { runTransfers: file.run_transfers }),
     ...(compression !== undefined && { compression }),
     ...(ledger && {

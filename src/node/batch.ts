@@ -6,8 +6,8 @@ import type { Partition } from '../crdt/partition.js'
 import type { Quantity } from '../crdt/rights.js'
 import { checkAmount, checkStorageId } from '../sync/checks.js'
 import { InsufficientRightsError, InvalidArgumentError } from '../sync/errors.js'
-import { serverOfReplica } from '../sync/identity.js'
 import { canonicalItemKey, type ItemKey } from '../sync/item-key.js'
+import { rightsHolders } from './rights-holders.js'
 
 /** One part of a batch: exactly one of `deposit` and `withdraw`. */
 export interface BatchWrite {
@@ -41,10 +41,7 @@ export function prepareBatch(
     const entry = table.entry(table.namespace(CellKind.counter, place.storage), place.item)
     const rights = withdrawn > 0 ? spendable(entry) : 0
     if (withdrawn > 0 && subtractQuantities(addQuantities(rights, deposited), withdrawn) < 0) {
-      const holders = [...partition.rightsOf(entry)].map(([replica, amount]): [string, bigint] => [
-        serverOfReplica(replica),
-        BigInt(amount),
-      ])
+      const holders = rightsHolders(partition.rightsOf(entry), partition.ownReplica.replica)
       const visible = BigInt(table.total(entry))
       throw new InsufficientRightsError(
         place.item,

@@ -59,7 +59,7 @@ export interface MeshNodeOptions {
   readonly raft?: RaftConfigOptions
   /** Decides which of two conflicting provisional withdrawals stands; default: the lower id. */
   readonly resolver?: ConflictResolver
-  /** How long operation ids are remembered; default 24 hours. */
+  /** How long operation ids are remembered; default 24 hours. Each takes a cell on every server meanwhile. */
   readonly operationRetentionMs?: number
   /**
    * Whether this server moves the items of the transfers that it owns; default true. False leaves that to the
@@ -136,6 +136,8 @@ const MAX_WORLDS = 256
 
 const milliseconds = (min: number) =>
   v.pipe(v.number(), v.integer(), v.minValue(min), v.maxValue(MAX_INTERVAL_MS))
+/** What is kept for people and their retries may be kept for years. */
+const retention = v.pipe(v.number(), v.integer(), v.minValue(1_000), v.maxValue(MAX_RETENTION_MS))
 const address = v.pipe(v.string(), v.regex(/^ws:\/\/[^\s/]+:\d{1,5}\/?$/, 'must look like ws://host:port'))
 
 const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const
@@ -182,15 +184,12 @@ const schema = v.strictObject({
     v.custom<ConflictResolver>((value) => hasMethods(value, ['resolve']), 'must have a method resolve'),
     lowerIdResolver,
   ),
-  operationRetentionMs: v.optional(milliseconds(1_000), MAX_INTERVAL_MS),
+  operationRetentionMs: v.optional(retention, MAX_INTERVAL_MS),
   runTransfers: v.optional(v.boolean(), true),
   compression: v.optional(v.boolean(), true),
   ledger: v.optional(
     v.strictObject({
-      retentionMs: v.optional(
-        v.pipe(v.number(), v.integer(), v.minValue(1_000), v.maxValue(MAX_RETENTION_MS)),
-        DEFAULT_LEDGER_RETENTION_MS,
-      ),
+      retentionMs: v.optional(retention, DEFAULT_LEDGER_RETENTION_MS),
       maxBytes: v.optional(
         v.pipe(v.number(), v.safeInteger(), v.minValue(MIN_LEDGER_BYTES)),
         DEFAULT_LEDGER_BYTES,

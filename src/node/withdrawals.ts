@@ -18,6 +18,7 @@ import { type ReplicaId, serverOfReplica } from '../sync/identity.js'
 import { encodeMessage } from '../wire/encode.js'
 import type { WireTuple } from '../wire/wire-value.js'
 import { answersFromTuple, answersToTuple, asksFromTuple, asksToTuple } from './borrow-messages.js'
+import { rightsHolders } from './rights-holders.js'
 import type { BackedOptions, WithdrawalsOptions } from './withdrawals-options.js'
 import { Milestone, type WriteGroup } from './write-group.js'
 
@@ -303,10 +304,7 @@ export class Withdrawals {
         return
       case 'refused': {
         const { quantity, ownRights, rights } = effect.shortage
-        const holders = [...rights].map(([replica, amount]): [string, bigint] => [
-          serverOfReplica(replica),
-          BigInt(amount),
-        ])
+        const holders = rightsHolders(rights, options.partition.ownReplica.replica)
         this.settleWaiter(effect.id, ({ amount, place, reject }) =>
           reject(
             new InsufficientRightsError(

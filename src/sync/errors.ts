@@ -48,13 +48,13 @@ export class InsufficientRightsError extends SiloMeshError {
     readonly requested: bigint,
     readonly visible: bigint,
     readonly ownRights: bigint,
-    /** Server id → rights that it holds as far as seen here, largest first. */
+    /** The other servers that hold rights, as far as seen here, largest first. */
     readonly holders: readonly (readonly [serverId: string, rights: bigint])[],
   ) {
     const elsewhere = holders.map(([server, rights]) => `${server}: ${rights}`).join(', ')
     super(
       `withdraw of ${requested} ${item} is not backed: ${visible} are visible, this server has rights to ` +
-        `${ownRights}; rights by server: ${elsewhere || 'none'}`,
+        `${ownRights}; other servers: ${elsewhere || 'none'}`,
     )
   }
 }

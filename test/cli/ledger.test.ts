@@ -53,15 +53,26 @@ t.test('ledger: of a running server, followed, and of one that has stopped', asy
   t.match(await follower.next(), { outcome: 'refused' })
   node.storage('vault').deposit('minecraft:stick', 2)
   t.match(await follower.next(), { item: 'minecraft:stick', outcome: 'durable', by: null })
+  const sticks = new Running(t, ['ledger', '--follow', '--item', 'minecraft:stick', '--json', ...here])
+  t.match(await sticks.next(), { item: 'minecraft:stick', amount: '2' })
+  node.storage('vault').deposit('minecraft:diamond', 3)
+  node.storage('chest').deposit('minecraft:stick', 4)
+  t.match(
+    await sticks.next(),
+    { item: 'minecraft:stick', storage: 'chest', amount: '4' },
+    'of that item alone',
+  )
+  sticks.child.kill('SIGINT')
+  t.equal(await sticks.exit, 0)
   await stop()
-  const stopped = await silo(['ledger', '--limit', '2', '--json', ...here])
+  const stopped = await silo(['ledger', '--limit', '4', '--json', ...here])
   t.match(stopped, { exitCode: 0, stderr: /no node runs here/ })
   t.match(
     stopped.stdout
       .trim()
       .split('\n')
       .map((line) => JSON.parse(line)),
-    [{ outcome: 'refused' }, { item: 'minecraft:stick' }],
+    [{ outcome: 'refused' }, { item: 'minecraft:stick' }, { amount: '3' }, { amount: '4' }],
   )
   t.match(await silo(['ledger', '--follow', ...here]), { exitCode: 69 })
 

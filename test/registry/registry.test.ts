@@ -285,7 +285,7 @@ t.test('creation beside deletion: never a transfer without its anchors', async (
   t.ok(both > 0, 'creation, then deletion in cascade, was among them')
 })
 
-t.test('unknown outcomes: a retry with the same id makes one anchor', async (t) => {
+t.test('unknown outcomes: a retry with the same id makes one anchor, and one transfer', async (t) => {
   for (const fault of ['unknown-done', 'unknown-lost', 'unknown-late'] as const) {
     const mesh = new RegistryMesh()
     const [a, b] = [mesh.server('a'), mesh.server('b')]
@@ -299,6 +299,16 @@ t.test('unknown outcomes: a retry with the same id makes one anchor', async (t) 
     await mesh.pass(2_000)
     t.same(await mesh.settle(b.anchors.create({ ...at(1), id })), anchor, fault)
     await t.rejects(mesh.settle(b.anchors.create({ ...at(3), id })), ConflictError)
+    const { id: to } = await mesh.settle(a.anchors.create(at(4)))
+    const link = { id: uuid(8), from: id, to, items: ['minecraft:*'] }
+    mesh.group.fault = () => fault
+    await t.rejects(mesh.settle(a.transfers.create(link)), OutcomeUnknownError)
+    mesh.group.fault = () => 'none'
+    const transfer = await mesh.settle(a.transfers.create(link))
+    await mesh.pass(2_000)
+    t.same(await mesh.settle(b.transfers.create(link)), transfer, fault)
+    t.same((await mesh.settle(b.transfers.list({ linearizable: true }))).entries, [transfer])
+    await t.rejects(mesh.settle(b.transfers.create({ ...link, rate: 1 })), ConflictError)
     t.same(brokenRules(mesh), [])
   }
 })
