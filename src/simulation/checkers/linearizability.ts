@@ -67,22 +67,38 @@ class Search {
     if (this.tried.has(configuration)) return false
     if (this.tried.size >= MAX_CONFIGURATIONS) throw new TooMany()
     this.tried.add(configuration)
-    // Those with an outcome first: most histories need few of the others.
     const candidates = this.candidates(first)
+    // A read, or a comparison that failed, is taken without a look at the alternatives where its answer fits: in any
+    // order that has it later it may come here as well, for it may be next, and nobody notices it.
+    const silent = candidates.find((at) => this.isSilent(at, state))
+    if (silent !== undefined) return this.take(silent, state, first)
+    // Those with an outcome first: most histories need few of the others.
     return [false, true].some((unknown) =>
-      candidates.some((at) => {
-        const entry = this.entries[at]!
-        if ((entry.returnedUs === undefined) !== unknown) return false
-        const next = apply(entry.operation, state)
-        if (next === REFUTED) return false
-        this.done[at] = 1
-        if (!unknown) this.open -= 1
-        if (this.place(next, first)) return true
-        this.done[at] = 0
-        if (!unknown) this.open += 1
-        return false
-      }),
+      candidates.some(
+        (at) => (this.entries[at]!.returnedUs === undefined) === unknown && this.take(at, state, first),
+      ),
     )
+  }
+
+  private isSilent(at: number, state: string | undefined): boolean {
+    const { operation } = this.entries[at]!
+    const isObserver =
+      operation.kind === 'read' || (operation.kind === 'compare-and-set' && operation.succeeded === false)
+    return isObserver && apply(operation, state) !== REFUTED
+  }
+
+  /** Whether everything open can be placed when this comes next. */
+  private take(at: number, state: string | undefined, first: number): boolean {
+    const { operation, returnedUs } = this.entries[at]!
+    const next = apply(operation, state)
+    if (next === REFUTED) return false
+    const opened = returnedUs === undefined ? 0 : 1
+    this.done[at] = 1
+    this.open -= opened
+    if (this.place(next, first)) return true
+    this.done[at] = 0
+    this.open += opened
+    return false
   }
 
   /** Those that may come next: called before every return of what has no place yet. */
