@@ -131,7 +131,7 @@ export interface Disk {
   makeDirectory(path: string): Promise<void>
   /** File names (not paths) in a directory, sorted. */
   list(path: string): Promise<string[]>
-  /** Opens for appending at the end, creating the file when absent. */
+  /** Opens for appending at the end (of reserved zeros too), creating the file when absent. */
   openAppend(path: string): Promise<AppendFile>
   /** Opens for reading. @throws FileNotFoundError */
   openRead(path: string): Promise<ReadFile>
@@ -156,6 +156,14 @@ export interface AppendFile {
    * the data: call `truncate` to the last good size before going on. @throws DiskFullError, DiskError
    */
   append(chunks: readonly Uint8Array[], options: { readonly durable: boolean }): Promise<void>
+  /**
+   * A hint, for a file that is appended to in many small durable pieces: keeps up to `bytes` zeros behind `size`,
+   * made in the background. A durable append into them changes data blocks only, where one that lengthens the file
+   * waits for the file system's journal too. Never fails, and may do nothing; no effect while an append is in
+   * flight. Whoever reads the file after a crash, or opens it again, finds the zeros at its end: `truncate` and
+   * `close` cut them off.
+   */
+  reserve(bytes: number): void
   /** Cuts to `size` and makes that durable. */
   truncate(size: number): Promise<void>
   close(): Promise<void>

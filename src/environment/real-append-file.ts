@@ -17,6 +17,8 @@ const MAX_SYNCHRONOUS_WRITE_BYTES = 256 * 1024
  */
 const SYNCHRONOUS_FLAG = process.platform === 'linux' ? fs.constants.O_DSYNC : undefined
 
+const ZEROS = new Uint8Array(64 * 1024)
+
 type Done = (error: DiskError | undefined) => void
 
 /** Appends at an explicit position, so that after a failed write the next one cannot land behind garbage. */
@@ -30,6 +32,14 @@ export class RealAppendFile implements AppendFile {
   #unsynced = true
   #busy = false
   #closed = false
+  /** Up to here the file is zeros behind `#size`, on the disk with their blocks. */
+  #reservedEnd = 0
+  #reserving = false
+  #mayReserve = SYNCHRONOUS_FLAG !== undefined
+  /** What waits for the zeros under way: they must not come down on what it writes. */
+  #afterReserving: (() => void) | undefined
+  /** A failed fdatasync is told once by the system: it must reach the next append, whoever called. */
+  #syncFailure: DiskError | undefined
 
   private constructor(path: string, descriptor: number, synchronous: number | undefined, size: number) {
     this.#path = path
@@ -59,39 +69,80 @@ export class RealAppendFile implements AppendFile {
   append(chunks: readonly Uint8Array[], options: { readonly durable: boolean }): Promise<void> {
     return this.#exclusively((done) => {
       const vectors = chunks.filter((chunk) => chunk.length > 0)
-      const bytes = vectors.reduce((sum, chunk) => sum + chunk.length, 0)
-      const synchronous = this.#synchronousDescriptor
-      if (
-        options.durable &&
-        !this.#unsynced &&
-        synchronous !== undefined &&
-        bytes <= MAX_SYNCHRONOUS_WRITE_BYTES
-      ) {
-        this.#write(synchronous, vectors, (error) => {
-          if (error !== undefined) this.#unsynced = true
-          done(error)
-        })
+      const bytes = bytesOf(vectors)
+      if (this.#reserving && this.#size + bytes > this.#reservedEnd)
+        this.#afterReserving = () => this.#append(vectors, bytes, options.durable, done)
+      else this.#append(vectors, bytes, options.durable, done)
+    })
+  }
+
+  #append(vectors: readonly Uint8Array[], bytes: number, durable: boolean, done: Done): void {
+    if (this.#syncFailure !== undefined) {
+      const failure = this.#syncFailure
+      this.#syncFailure = undefined
+      done(failure)
+      return
+    }
+    const synchronous = this.#synchronousDescriptor
+    if (durable && !this.#unsynced && synchronous !== undefined && bytes <= MAX_SYNCHRONOUS_WRITE_BYTES) {
+      this.#write(synchronous, vectors, (error) => {
+        if (error !== undefined) this.#unsynced = true
+        done(error)
+      })
+      return
+    }
+    if (bytes > 0) this.#unsynced = true
+    this.#write(this.#descriptor, vectors, (error) => {
+      if (error !== undefined || !durable) done(error)
+      else this.#synchronize(done)
+    })
+  }
+
+  /** Linux only: file systems that never write in place, as macOS has, gain nothing by it. */
+  reserve(bytes: number): void {
+    if (!this.#mayReserve || this.#closed || this.#busy || this.#reserving) return
+    if (this.#reservedEnd - this.#size >= bytes / 2) return
+    const from = Math.max(this.#size, this.#reservedEnd)
+    const to = this.#size + bytes
+    this.#reserving = true
+    const end = () => {
+      this.#reserving = false
+      const next = this.#afterReserving
+      this.#afterReserving = undefined
+      next?.()
+    }
+    fs.writev(this.#descriptor, zeros(to - from), from, (error, written) => {
+      if (error !== null || written < to - from) {
+        // The disk is full, or nearly: the room is left to those who need it, and appends will find out themselves.
+        this.#mayReserve = false
+        fs.ftruncate(this.#descriptor, from, end)
         return
       }
-      if (bytes > 0) this.#unsynced = true
-      this.#write(this.#descriptor, vectors, (error) => {
-        if (error !== undefined || !options.durable) done(error)
-        else this.#synchronize(done)
+      fs.fdatasync(this.#descriptor, (error) => {
+        if (error === null) this.#reservedEnd = to
+        else this.#syncFailure = toDiskError('sync', this.#path, error)
+        end()
       })
     })
   }
 
   truncate(size: number): Promise<void> {
     return this.#exclusively((done) => {
-      this.#unsynced = true
-      fs.ftruncate(this.#descriptor, size, (error) => {
-        if (error !== null) {
-          done(toDiskError('truncate', this.#path, error))
-          return
-        }
-        this.#size = size
-        this.#synchronize(done)
-      })
+      if (this.#reserving) this.#afterReserving = () => this.#truncate(size, done)
+      else this.#truncate(size, done)
+    })
+  }
+
+  #truncate(size: number, done: Done): void {
+    this.#unsynced = true
+    fs.ftruncate(this.#descriptor, size, (error) => {
+      if (error !== null) {
+        done(toDiskError('truncate', this.#path, error))
+        return
+      }
+      this.#size = size
+      this.#reservedEnd = size
+      this.#synchronize(done)
     })
   }
 
@@ -99,6 +150,7 @@ export class RealAppendFile implements AppendFile {
     if (this.#closed) return
     if (this.#busy) throw new DiskError(`close of ${this.#path} while a write is in flight`)
     this.#closed = true
+    await this.#dropReserved()
     const synchronous = this.#synchronousDescriptor
     if (synchronous !== undefined) await closeDescriptor(this.#path, synchronous)
     await closeDescriptor(this.#path, this.#descriptor)
@@ -141,6 +193,19 @@ export class RealAppendFile implements AppendFile {
     })
   }
 
+  /** Only for tidiness: zeros at the end are understood, should this fail or a crash forestall it. */
+  async #dropReserved(): Promise<void> {
+    if (this.#reserving) {
+      await new Promise<void>((resolve) => {
+        this.#afterReserving = resolve
+      })
+    }
+    if (this.#reservedEnd <= this.#size) return
+    await new Promise<void>((resolve) => {
+      fs.ftruncate(this.#descriptor, this.#size, () => resolve())
+    })
+  }
+
   #synchronize(done: Done): void {
     fs.fdatasync(this.#descriptor, (error) => {
       if (error === null) this.#unsynced = false
@@ -158,6 +223,16 @@ export function withoutFirst(vectors: readonly Uint8Array[], written: number): r
     left -= vector.length
   }
   return []
+}
+
+function bytesOf(vectors: readonly Uint8Array[]): number {
+  return vectors.reduce((sum, vector) => sum + vector.length, 0)
+}
+
+function zeros(bytes: number): Uint8Array[] {
+  const vectors = Array.from({ length: Math.floor(bytes / ZEROS.length) }, () => ZEROS)
+  const rest = bytes % ZEROS.length
+  return rest === 0 ? vectors : [...vectors, ZEROS.subarray(0, rest)]
 }
 
 function openDescriptor(path: string, flags: number): Promise<number> {

@@ -57,6 +57,20 @@ export class FileWindow {
     return undefined
   }
 
+  /** Where the zeros at the end of the file begin; `offset` when there is nothing else from there on. */
+  async endOfData(offset: number): Promise<number> {
+    let end = offset
+    for (let position = offset; position < this.size; ) {
+      const chunk = await this.bytes(position, READ_CHUNK_BYTES)
+      if (chunk.length === 0) break
+      let last = chunk.length - 1
+      while (last >= 0 && chunk[last] === 0) last -= 1
+      if (last >= 0) end = position + last + 1
+      position += chunk.length
+    }
+    return end
+  }
+
   #held(offset: number, length: number): Uint8Array | undefined {
     const from = offset - this.#start
     if (from < 0) return undefined

@@ -66,7 +66,7 @@ async function tidy(disk: Disk, directory: string, recovered: Recovered): Promis
 
 function report(directory: string, recovered: Recovered, replayer: Replayer): RecoveryReport {
   const { last } = recovered
-  const tornBytes = last === undefined ? 0 : last.fileBytes - last.goodBytes
+  const tornBytes = last === undefined ? 0 : last.dataBytes - last.goodBytes
   return {
     snapshotRecords: replayer.counts.snapshot,
     journalRecords: replayer.counts.journal,

@@ -25,7 +25,8 @@ interface LastSegment {
   readonly mark: number
   /** Bytes up to the end of the last complete group; 0 when even the header was not finished. */
   readonly goodBytes: number
-  readonly fileBytes: number
+  /** Up to the last byte that is not zero; above `goodBytes` when a crash left a piece of a group. */
+  readonly dataBytes: number
 }
 
 /**
@@ -57,7 +58,7 @@ export async function recover(disk: Disk, directory: string, replayer: Replayer)
     nextSequence = end.nextSequence
     cleanStop = end.cleanStop
     replayBytes += end.goodBytes
-    last = { number, mark: end.mark, goodBytes: end.goodBytes, fileBytes: end.fileBytes }
+    last = { number, mark: end.mark, goodBytes: end.goodBytes, dataBytes: end.dataBytes }
   }
   await replayer.flush()
   return { contents, snapshot, last, nextSequence, replayBytes, cleanStop }

@@ -18,7 +18,8 @@ export interface SegmentEnd {
   readonly mark: number
   readonly nextSequence: number
   readonly goodBytes: number
-  readonly fileBytes: number
+  /** The file without the zeros at its end: what lies between the good bytes and here was left by a crash. */
+  readonly dataBytes: number
   readonly cleanStop: boolean
 }
 
@@ -27,7 +28,8 @@ export interface SegmentEnd {
  *
  * Crash or damage? At most one group was being written, so after a bad frame of group g a crash explains
  * nothing but other pieces of g. A valid frame of g + 1 or later means that g had been durable: damage.
- * A bad frame with nothing valid after it is taken for the crash. (Damage to the very last group of a
+ * A bad frame with nothing valid after it is taken for the crash. Zeros up to the end of the file are no frame at
+ * all, but what the file had reserved. (Damage to the very last group of a
  * journal that was not closed properly cannot be told from a crash; after a proper stop it can, because the
  * stop is a group of its own.)
  */
@@ -42,7 +44,7 @@ export async function readSegment(
     // The header is durable before the first frame is written, so a crash leaves nothing behind it.
     if (!expected.isLast || file.size > HEADER_BYTES)
       throw new JournalDamagedError(path, 0, 'the file header is invalid')
-    return { mark: 0, nextSequence: expected.sequence, goodBytes: 0, fileBytes: file.size, cleanStop: false }
+    return { mark: 0, nextSequence: expected.sequence, goodBytes: 0, dataBytes: file.size, cleanStop: false }
   }
   const { header } = parsed
   if (header.number !== expected.number)
@@ -52,7 +54,7 @@ export async function readSegment(
     throw new JournalDamagedError(path, 24, detail)
   }
   const end = await new GroupReader(path, file, header.mark, expected, replayer).readAll()
-  return { ...end, mark: header.mark, fileBytes: file.size }
+  return { ...end, mark: header.mark }
 }
 
 class GroupReader {
@@ -65,6 +67,7 @@ class GroupReader {
   #parts: Uint8Array[] = []
   #sequence: number
   #goodBytes = HEADER_BYTES
+  #dataBytes: number
   #cleanStop = false
 
   constructor(path: string, file: FileWindow, mark: number, expected: ExpectedSegment, replayer: Replayer) {
@@ -74,14 +77,16 @@ class GroupReader {
     this.#isLast = expected.isLast
     this.#sequence = expected.sequence
     this.#replayer = replayer
+    this.#dataBytes = file.size
   }
 
-  async readAll(): Promise<Pick<SegmentEnd, 'nextSequence' | 'goodBytes' | 'cleanStop'>> {
+  async readAll(): Promise<Omit<SegmentEnd, 'mark'>> {
     let offset = HEADER_BYTES
     while (offset < this.#file.size) {
       const frame = await this.#file.frameAt(offset, this.#mark)
       if (frame === undefined) {
-        await this.#assertTorn(offset)
+        this.#dataBytes = await this.#file.endOfData(offset)
+        if (this.#dataBytes > offset) await this.#assertTorn(offset)
         break
       }
       this.#assertInOrder(frame, offset)
@@ -91,7 +96,12 @@ class GroupReader {
     }
     if (this.#parts.length > 0 && !this.#isLast)
       throw this.#damaged(offset, `the segment ends within group ${this.#sequence}`)
-    return { nextSequence: this.#sequence, goodBytes: this.#goodBytes, cleanStop: this.#stoppedCleanly() }
+    return {
+      nextSequence: this.#sequence,
+      goodBytes: this.#goodBytes,
+      dataBytes: this.#dataBytes,
+      cleanStop: this.#cleanStop && this.#goodBytes === this.#dataBytes,
+    }
   }
 
   async #endGroup(frame: Frame, end: number): Promise<void> {
@@ -120,10 +130,6 @@ class GroupReader {
     const later = await this.#file.findFrame(offset, this.#mark, isLater)
     if (later === undefined) return
     throw this.#damaged(offset, `a frame fails its checksum, and a later write is intact at byte ${later}`)
-  }
-
-  #stoppedCleanly(): boolean {
-    return this.#cleanStop && this.#goodBytes === this.#file.size
   }
 
   #damaged(offset: number, detail: string): JournalDamagedError {

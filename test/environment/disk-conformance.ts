@@ -76,6 +76,33 @@ export function diskConformance(t: Test, create: (t: Test) => Promise<DiskHarnes
     await run(file.close())
   })
 
+  t.test('reserves zeros behind the end, which nothing appended suffers from', async (t) => {
+    const { disk, directory, run } = await create(t)
+    const path = `${directory}/a`
+    const file = await run(disk.openAppend(path))
+    await run(file.append([pattern(1000)], { durable: true }))
+    file.reserve(100_000)
+    t.equal(file.size, 1000, 'they do not count')
+    // While they are made, into them, and beyond them.
+    const expected = [pattern(1000)]
+    for (const length of [200_000, 10, 3000, 150_000, 1]) {
+      expected.push(pattern(length))
+      await run(file.append([pattern(length)], { durable: true }))
+      file.reserve(100_000)
+    }
+    const { size } = file
+    const all = await contents(disk, path, run)
+    t.ok(Buffer.concat(expected).equals(all.subarray(0, size)))
+    t.ok(all.subarray(size).every((byte) => byte === 0))
+    await run(file.truncate(500))
+    t.equal((await contents(disk, path, run)).length, 500, 'cut off')
+    await run(file.append([bytes(1)], { durable: true }))
+    file.reserve(100_000)
+    await run(file.append([bytes(2)], { durable: true }))
+    await run(file.close())
+    t.same((await contents(disk, path, run)).subarray(500), bytes(1, 2), 'gone when closed')
+  })
+
   t.test('one write at a time, none after close', async (t) => {
     const { disk, directory, run } = await create(t)
     const file = await run(disk.openAppend(`${directory}/a`))

@@ -43,6 +43,58 @@ t.test('a short write of the system goes on where it stopped', async (t) => {
   t.equal(fs.readFileSync(`${directory}/a`, 'utf8'), 'abcdefghi'.repeat(3))
 })
 
+t.test('reserved zeros are there once made; a sync that fails is told to the next append', async (t) => {
+  if (process.platform !== 'linux') return
+  const directory = t.testdir()
+  const file = await disk.openAppend(`${directory}/a`)
+  await file.append([Buffer.from('abc')], { durable: true })
+  const original = fs.fdatasync
+  t.teardown(() => {
+    fs.fdatasync = original
+  })
+  const synced = new Promise<void>((resolve) => {
+    fs.fdatasync = ((descriptor: number, done: (error: Error | null) => void) =>
+      original(descriptor, (error) => {
+        done(error)
+        resolve()
+      })) as typeof fs.fdatasync
+  })
+  file.reserve(5000)
+  await synced
+  await file.append([Buffer.from('def')], { durable: true })
+  t.ok(fs.readFileSync(`${directory}/a`).equals(Buffer.concat([Buffer.from('abcdef')], 5003)))
+  const failure = Object.assign(new Error('input/output error'), { code: 'EIO' })
+  const failing = (_: number, done: (error: Error) => void) => setImmediate(done, failure)
+  fs.fdatasync = failing as unknown as typeof fs.fdatasync
+  file.reserve(50_000)
+  const beyond = file.append([Buffer.alloc(10_000, 1)], { durable: true })
+  await t.rejects(beyond, DiskError)
+  fs.fdatasync = original
+  await file.close()
+})
+
+t.test('an append waits for zeros that would come down on it', async (t) => {
+  if (process.platform !== 'linux') return
+  const directory = t.testdir()
+  const file = await disk.openAppend(`${directory}/a`)
+  const original = fs.writev
+  t.teardown(() => {
+    fs.writev = original
+  })
+  const late = (...call: [number, Uint8Array[], number, WriteDone]) => {
+    const isZeros = call[1].every((vector) => vector.every((byte) => byte === 0))
+    setTimeout(() => original(...call), isZeros ? 20 : 0)
+  }
+  fs.writev = late as unknown as typeof fs.writev
+  file.reserve(1000)
+  for (const byte of [1, 2]) await file.append([Buffer.alloc(300, byte)], { durable: true })
+  file.reserve(1000)
+  for (const byte of [3, 4]) await file.append([Buffer.alloc(300, byte)], { durable: true })
+  await file.close()
+  const expected = [1, 2, 3, 4].map((byte) => Buffer.alloc(300, byte))
+  t.ok(fs.readFileSync(`${directory}/a`).equals(Buffer.concat(expected)))
+})
+
 type WriteDone = Parameters<typeof fs.writev>[3]
 
 t.test('errors have a class by what can be done about them', async (t) => {

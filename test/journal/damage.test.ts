@@ -93,6 +93,36 @@ t.test('cut anywhere, or zeroed from anywhere: whole groups up to there', async 
   t.same(wrong, [])
 })
 
+t.test(
+  'zeros behind the last group are reserved room, in whichever segment; anything else is not',
+  async (t) => {
+    const { files } = await threeGroups()
+    const whole = files.get(FIRST)!
+    const opened = async (bytes: Uint8Array) => {
+      const world = new World()
+      world.put(new Map([[FIRST, bytes]]))
+      const { journal } = await world.open()
+      return { text: decode(journal).join(''), tornBytes: world.recovery.tornBytes }
+    }
+    for (const zeros of [1, FRAME_HEADER_BYTES, 5000, READ_CHUNK_BYTES + 17]) {
+      const reserved = Buffer.concat([whole, Buffer.alloc(zeros)])
+      t.same(await opened(reserved), { text: 'abcde', tornBytes: 0 }, `${zeros} zeros`)
+      t.equal(await outcome(files, FIRST, reserved), '|abcde')
+      reserved[reserved.length - 1] = 1
+      t.same(
+        await opened(reserved),
+        { text: 'abcde', tornBytes: zeros },
+        'what a crash left behind the zeros',
+      )
+    }
+    const stopped = (await threeGroups(true)).files.get(FIRST)!
+    const world = new World()
+    world.put(new Map([[FIRST, Buffer.concat([stopped, Buffer.alloc(100)])]]))
+    await world.open()
+    t.ok(world.recovery.cleanStop, 'also behind a clean stop')
+  },
+)
+
 t.test('any bit flipped: an error, or only the last group is gone', async (t) => {
   const { files, ends } = await threeGroups()
   const whole = files.get(FIRST)!

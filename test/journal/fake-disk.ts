@@ -87,6 +87,8 @@ export class Storage {
   faults = 0
   /** Asked before every call. */
   fault: (operation: string, path: string) => Fault | undefined = () => undefined
+  /** Zeros that a file may reserve; 0 for a disk that reserves nothing. */
+  reservedBytes = 0
   readonly uniform: Uniform
 
   constructor(uniform: Uniform) {
@@ -112,8 +114,15 @@ export class Storage {
 
   #survivingBytes({ bytes, synced }: Inode): Uint8Array {
     const between = (from: number, to: number) => from + Math.floor(this.uniform() * (to - from + 1))
-    if (bytes.length <= synced.length) return synced
+    if (bytes === synced) return synced
     const result = bytes.slice(0, between(synced.length, bytes.length))
+    // What was written over reserved zeros: any of its blocks, or all but some bit.
+    const written = result.findIndex((byte, at) => byte !== (synced[at] ?? byte))
+    if (written >= 0) {
+      const block = between(1, 64)
+      for (let at = written; at < synced.length; at += block)
+        if (this.uniform() < 0.3) result.set(synced.subarray(at, Math.min(at + block, synced.length)), at)
+    }
     const way = between(0, 3)
     // The length was written and the data was not, from some byte on, or in some of the blocks.
     if (way === 1) result.fill(0, between(synced.length, result.length))
@@ -239,8 +248,10 @@ class FakeAppendFile implements AppendFile {
   readonly #inode: Inode
   readonly #path: string
   #busy = false
+  #size: number
 
   constructor(disk: FakeDisk, storage: Storage, inode: Inode, path: string) {
+    this.#size = inode.bytes.length
     this.#path = path
     this.#disk = disk
     this.#storage = storage
@@ -248,7 +259,14 @@ class FakeAppendFile implements AppendFile {
   }
 
   get size(): number {
-    return this.#inode.bytes.length
+    return this.#size
+  }
+
+  reserve(bytes: number): void {
+    if (this.#busy) throw new Error('reserved while a write is in flight')
+    const end = this.#size + Math.min(bytes, this.#storage.reservedBytes)
+    if (end > this.#inode.bytes.length) this.#inode.bytes = lengthened(this.#inode.bytes, end)
+    if (end > this.#inode.synced.length) this.#inode.synced = lengthened(this.#inode.synced, end)
   }
 
   async append(chunks: readonly Uint8Array[], options: { readonly durable: boolean }): Promise<void> {
@@ -257,8 +275,10 @@ class FakeAppendFile implements AppendFile {
       const write = (share: number) => {
         const data = Buffer.concat(chunks)
         const written = data.subarray(0, Math.round(data.length * share))
-        // Not a Buffer: its `slice` would share the bytes.
-        this.#inode.bytes = Uint8Array.from(Buffer.concat([this.#inode.bytes, written]))
+        const bytes = lengthened(this.#inode.bytes, this.#size + written.length)
+        bytes.set(written, this.#size)
+        this.#inode.bytes = bytes
+        this.#size += written.length
       }
       const partly = () => write(this.#storage.uniform())
       await this.#disk.call('append', this.#path, () => write(1), partly)
@@ -271,6 +291,7 @@ class FakeAppendFile implements AppendFile {
       this.#disk.call('truncate', this.#path, () => {
         if (size > this.size) throw new Error('the journal lengthens a file')
         this.#inode.bytes = this.#inode.bytes.slice(0, size)
+        this.#size = size
         this.#sync()
       }),
     )
@@ -293,6 +314,13 @@ class FakeAppendFile implements AppendFile {
       this.#busy = false
     }
   }
+}
+
+/** A copy with zeros at its end, no shorter than it was. */
+function lengthened(bytes: Uint8Array, length: number): Uint8Array {
+  const longer = new Uint8Array(Math.max(bytes.length, length))
+  longer.set(bytes)
+  return longer
 }
 
 function baseName(path: string): string {

@@ -6,6 +6,8 @@ import type { SimulatedProcess } from '../kernel/process.js'
 import type { StoredDisk } from './store.js'
 import type { StoredFile } from './stored-file.js'
 
+/** Zeros that a file keeps behind its end at most: enough for restarts to meet them, in hundreds of files. */
+const MAX_RESERVED_BYTES = 4096
 /** Sequential transfer of a plain disk: 200 MB/s. */
 const BYTES_PER_US = 200
 /** However slow the disk is, one operation ends within this; so a disk that was healed is soon itself again. */
@@ -124,6 +126,11 @@ class VirtualAppendFile implements AppendFile {
     })
   }
 
+  reserve(bytes: number): void {
+    if (this.#busy || this.#closed || this.disk.store.full) return
+    this.file.reserve(Math.min(bytes, MAX_RESERVED_BYTES))
+  }
+
   truncate(size: number): Promise<void> {
     const misuse = this.#misuse()
     if (misuse !== undefined) return Promise.reject(misuse)
@@ -132,7 +139,7 @@ class VirtualAppendFile implements AppendFile {
 
   close(): Promise<void> {
     this.#closed = true
-    return this.disk.perform(this.disk.store.profile.writeUs, () => undefined)
+    return this.disk.perform(this.disk.store.profile.writeUs, () => this.file.releaseReserved())
   }
 
   #misuse(): DiskError | undefined {
@@ -156,7 +163,7 @@ class VirtualReadFile implements ReadFile {
   ) {}
 
   get size(): number {
-    return this.file.size
+    return this.file.length
   }
 
   read(offset: number, length: number): Promise<Uint8Array> {

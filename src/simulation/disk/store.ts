@@ -71,7 +71,10 @@ export class StoredDisk {
   openOrCreate(path: string): StoredFile {
     const name = normal(path)
     const existing = this.#files.get(name)
-    if (existing !== undefined) return existing
+    if (existing !== undefined) {
+      existing.reopen()
+      return existing
+    }
     this.#requireDirectory(parentOf(name))
     if (this.full) throw new DiskFullError(`no space left to create ${path}`)
     const file = new StoredFile()

@@ -11,6 +11,8 @@ interface Span {
 export class StoredFile {
   #bytes = new Uint8Array(1024)
   #size = 0
+  /** With the zeros reserved behind it. */
+  #length = 0
   #unsynced: Span[] = []
 
   static durable(contents: Uint8Array): StoredFile {
@@ -24,15 +26,31 @@ export class StoredFile {
     return this.#size
   }
 
+  /** What a reader finds. */
+  get length(): number {
+    return Math.max(this.#size, this.#length)
+  }
+
+  /** Zeros behind what is there. Durable at once: whether they are on the disk makes no difference to a reader. */
+  reserve(bytes: number): void {
+    this.#length = Math.max(this.#length, this.#size + bytes)
+    this.#grow(this.#length)
+  }
+
+  releaseReserved(): void {
+    this.#length = this.#size
+  }
+
+  /** Opened again: nobody knows any more which zeros at the end were reserved. */
+  reopen(): void {
+    this.#size = this.length
+  }
+
   append(data: Uint8Array): void {
     if (data.length === 0) return
     const from = this.#size
     const to = from + data.length
-    if (to > this.#bytes.length) {
-      const grown = new Uint8Array(Math.max(to, this.#bytes.length * 2))
-      grown.set(this.#bytes.subarray(0, from))
-      this.#bytes = grown
-    }
+    this.#grow(to)
     this.#bytes.set(data, from)
     this.#size = to
     this.#unsynced.push({ from, to })
@@ -56,11 +74,12 @@ export class StoredFile {
   truncate(size: number): void {
     this.#bytes.fill(0, Math.min(size, this.#size), this.#size)
     this.#size = Math.min(size, this.#size)
+    this.#length = this.#size
     this.sync()
   }
 
   read(offset: number, length: number): Uint8Array {
-    return this.#bytes.slice(offset, Math.min(this.#size, offset + length))
+    return this.#bytes.slice(offset, Math.min(this.length, offset + length))
   }
 
   contents(): Uint8Array {
@@ -85,7 +104,16 @@ export class StoredFile {
       if (losesPages && random.chance(0.3)) this.#losePage(random, span.from, keptTo)
     }
     this.#size = end
+    // Without a throw of the dice, which would make another history of every seed.
+    if (end % 2 === 1) this.#length = end
     this.sync()
+  }
+
+  #grow(needed: number): void {
+    if (needed <= this.#bytes.length) return
+    const grown = new Uint8Array(Math.max(needed, this.#bytes.length * 2))
+    grown.set(this.#bytes.subarray(0, this.#size))
+    this.#bytes = grown
   }
 
   #losePage(random: SeededRandom, from: number, to: number): void {
