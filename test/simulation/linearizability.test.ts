@@ -192,7 +192,7 @@ t.test('the verdict is that of trying every order', async (t) => {
       if (!expected) violated++
       return (checkRegister(history) === 'linearizable') === expected
     }),
-    { numRuns: 400 },
+    { numRuns: 2_000 },
   )
   t.ok(violated > 0, 'some histories were bad')
 })
