@@ -2,6 +2,7 @@ import type { Scheduler, Timer } from '../environment/environment.js'
 import type { Acknowledgements } from '../gossip/acknowledgements.js'
 import type { ConsistencyLevel } from '../sync/consistency.js'
 import { AbortedError, LevelNotReachedError, NotRunningError, OverloadedError } from '../sync/errors.js'
+import { type QueuedWaiter, WaiterQueue } from './waiter-queue.js'
 import type { Milestone, WritePosition } from './write-group.js'
 
 export interface ReachOptions {
@@ -17,17 +18,31 @@ export const MAX_LEVEL_WAITERS = 65_536
 /** Levels that need others. 'ANY': one other server, for a node about to leave. */
 export type AwaitedLevel = Exclude<ConsistencyLevel, 'LOCAL' | 'EVENTUAL'> | 'ANY'
 
-interface Waiter {
+interface Waiter extends QueuedWaiter {
   readonly level: AwaitedLevel
   position: WritePosition | undefined
+  /** Where it stands in line, once its position is known. */
+  line: Line | undefined
+  number: number
+  isDone: boolean
   readonly resolve: () => void
   readonly reject: (error: Error) => void
   timer: Timer | undefined
 }
 
-/** Waits until enough servers' journals hold a write. */
+/** Those who wait for one level of the writes of one replica in a partition. */
+interface Line extends Pick<WritePosition, 'partition' | 'replica'> {
+  readonly level: AwaitedLevel
+  readonly queue: WaiterQueue<Waiter>
+}
+
+/**
+ * Waits until enough servers' journals hold a write. What an acknowledgement costs depends on how many it serves, and
+ * not on how many wait.
+ */
 export class LevelWaiters {
   private readonly waiters = new Set<Waiter>()
+  private readonly lines = new Map<string, Line>()
 
   constructor(
     private readonly serverId: string,
@@ -52,6 +67,8 @@ export class LevelWaiters {
         settle(() => reject(new AbortedError(`wait for ${level} aborted; the operation stands`)))
       const settle = (finish: () => void) => {
         if (!this.waiters.delete(waiter)) return
+        waiter.isDone = true
+        waiter.line?.queue.hasDone()
         waiter.timer?.cancel()
         signal?.removeEventListener('abort', onAbort)
         finish()
@@ -59,6 +76,9 @@ export class LevelWaiters {
       const waiter: Waiter = {
         level,
         position: undefined,
+        line: undefined,
+        number: 0,
+        isDone: false,
         resolve: () => settle(resolve),
         reject: (error) => settle(() => reject(error)),
         timer: undefined,
@@ -68,16 +88,20 @@ export class LevelWaiters {
         waiter.reject(this.notReached(waiter, `not within ${timeoutMs} ms`)),
       )
       signal?.addEventListener('abort', onAbort, { once: true })
-      numbered.wait().then((position) => {
-        waiter.position = position
-        this.checkOne(waiter)
-      }, waiter.reject)
+      numbered.wait().then((position) => this.standInLine(waiter, position), waiter.reject)
     })
   }
 
   /** Acknowledgements or the membership have changed. */
   check(): void {
-    for (const waiter of [...this.waiters]) this.checkOne(waiter)
+    if (!this.isReady()) return
+    for (const [key, line] of this.lines) {
+      for (const waiter of line.queue.takeUpTo(this.reachedUpTo(line))) {
+        waiter.line = undefined
+        waiter.resolve()
+      }
+      if (line.queue.isEmpty) this.lines.delete(key)
+    }
   }
 
   stop(): void {
@@ -86,10 +110,29 @@ export class LevelWaiters {
     }
   }
 
-  private checkOne(waiter: Waiter): void {
-    const { position, level } = waiter
-    if (position && this.isReady() && this.count(position) >= this.needed(level, position.partition))
+  private standInLine(waiter: Waiter, position: WritePosition): void {
+    if (waiter.isDone) return
+    const { level } = waiter
+    const { partition, replica, number } = position
+    waiter.position = position
+    waiter.number = number
+    if (this.isReady() && this.count(position) >= this.needed(level, partition)) {
       waiter.resolve()
+      return
+    }
+    const key = `${level}\n${partition}\n${replica}`
+    const line = this.lines.get(key) ?? { level, partition, replica, queue: new WaiterQueue<Waiter>() }
+    this.lines.set(key, line)
+    line.queue.add(waiter)
+    waiter.line = line
+  }
+
+  /** The highest number that has reached the level. */
+  private reachedUpTo({ level, partition, replica }: Line): number {
+    const others = this.needed(level, partition) - 1
+    if (others <= 0) return Number.POSITIVE_INFINITY
+    const held = this.others(partition).map((server) => this.acknowledgements.get(server, partition, replica))
+    return held.sort((left, right) => right - left)[others - 1] ?? 0
   }
 
   private needed(level: AwaitedLevel, partition?: string): number {
@@ -103,8 +146,11 @@ export class LevelWaiters {
   private count(position: WritePosition | undefined): number {
     if (!position) return 1
     const { partition, replica, number } = position
-    const others = this.knownServers(partition).filter((server) => server !== this.serverId)
-    return 1 + this.acknowledgements.count(others, partition, replica, number)
+    return 1 + this.acknowledgements.count(this.others(partition), partition, replica, number)
+  }
+
+  private others(partition: string): string[] {
+    return this.knownServers(partition).filter((server) => server !== this.serverId)
   }
 
   private notReached({ level, position }: Waiter, reason: string): LevelNotReachedError {
