@@ -149,7 +149,7 @@ export function printReport(
   if (happened + didNot + unclear > 0) {
     const doubt = unclear > 0 ? `, ${unclear} cannot be told apart` : ''
     sink.write(
-      `The kill left ${happened + didNot + unclear} operations without an answer: by the final quantities ` +
+      `The kill left ${counted(happened + didNot + unclear, 'operation')} without an answer: by the final quantities ` +
         `${happened} had happened, ${didNot} had not${doubt}.\n`,
     )
   }
@@ -161,25 +161,25 @@ export function printReport(
   const { happened: made, didNot: notMade } = structure.unknown
   const open = made + notMade > 0 ? `; of ${made + notMade} without an answer ${made} had happened` : ''
   sink.write(
-    `Strong group: ${number(structure.anchors)} anchors and ${number(structure.transfers)} transfers on every server, ` +
-      `${number(structure.acknowledged)} operations acknowledged, ${number(structure.lost)} lost${open}; ` +
-      `leadership passed on ${leaderChanges} times.\n`,
+    `Strong group: ${counted(structure.anchors, 'anchor')} and ${counted(structure.transfers, 'transfer')} on every server, ` +
+      `${counted(structure.acknowledged, 'operation')} acknowledged, ${number(structure.lost)} lost${open}; ` +
+      `leadership passed on ${times(leaderChanges)}.\n`,
   )
   sink.write(
-    `Transfers: of ${number(movedItems.put)} items put into chests ${number(movedItems.moved)} ended in another one.\n`,
+    `Transfers: of ${counted(movedItems.put, 'item')} put into chests ${number(movedItems.moved)} ended in another one.\n`,
   )
   const { backed, provisional, confirmed, compensated } = result.withdrawals
   const { audit } = result
   sink.write(
     `Withdrawals: ${number(backed)} backed, ${number(provisional)} provisional, of which ${number(confirmed)} were confirmed and ` +
-      `${number(compensated)} compensated; ${audit.overdrawn} items overdrawn; the audit is ` +
+      `${number(compensated)} compensated; ${counted(audit.overdrawn, 'item')} overdrawn; the audit is ` +
       `${audit.isBalanced ? 'balanced' : paint('unbalanced', 'bad')}.\n`,
   )
   for (const line of [...verdict.wrong, ...audit.wrong]) sink.write(`  ${line}\n`)
   const word = isGood(result) ? paint('PASSED', 'good') : paint('FAILED', 'bad')
   sink.write(
-    `${paint(word, 'strong')}: ${number(verdict.lost)} items lost, ${number(verdict.duplicated)} duplicated, by the servers' own logs ` +
-      `(${counts.cuts} link cut, ${counts.kills} server killed, ${seconds} s).\n`,
+    `${paint(word, 'strong')}: ${counted(verdict.lost, 'item')} lost, ${number(verdict.duplicated)} duplicated, by the servers' own logs ` +
+      `(${counted(counts.cuts, 'link')} cut, ${counted(counts.kills, 'server')} killed, ${seconds} s).\n`,
   )
 }
 
@@ -193,6 +193,15 @@ function items(log: readonly LoggedOperation[], kind: LoggedOperation['kind']): 
       operation.kind === kind && operation.outcome === 'acknowledged' ? sum + operation.amount : sum,
     0,
   )
+}
+
+/** One item, two items. */
+function counted(value: number | bigint, noun: string): string {
+  return `${number(value)} ${noun}${BigInt(value) === 1n ? '' : 's'}`
+}
+
+function times(count: number): string {
+  return count === 1 ? 'once' : `${number(count)} times`
 }
 
 function number(value: number | bigint): string {

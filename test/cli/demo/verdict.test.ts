@@ -12,7 +12,7 @@ import {
   parseOperationLog,
 } from '../../../src/cli/demo/operation-log.js'
 import { OwnShare, type PlannedOperation, Players, QUARRY } from '../../../src/cli/demo/players.js'
-import { isGood, toJson } from '../../../src/cli/demo/report.js'
+import { isGood, printReport, toJson } from '../../../src/cli/demo/report.js'
 import { parseStructureLog, StructureLog } from '../../../src/cli/demo/structure-log.js'
 import { judgeStructure } from '../../../src/cli/demo/structure-verdict.js'
 import { itemKey, judge, type Quantities } from '../../../src/cli/demo/verdict.js'
@@ -354,6 +354,17 @@ t.test(
       convergence_ms: 5,
       seconds: 1.5,
     })
+    const told = (result: typeof base) => {
+      let text = ''
+      const sink = { isTTY: false, write: (part: string) => (text += part) }
+      printReport(sink, {}, result)
+      return text
+    }
+    t.match(told(base), '1 anchor and 0 transfers on every server, 1 operation acknowledged, 0 lost')
+    t.match(told(base), 'leadership passed on 2 times.')
+    t.match(told({ ...base, leaderChanges: 1 }), 'leadership passed on once.')
+    t.match(told(base), 'PASSED: 0 items lost, 0 duplicated')
+    t.match(told(base), '(1 link cut, 1 server killed, 1.5 s)')
     t.equal(isGood(base), true)
     t.equal(isGood({ ...base, convergence: { ...base.convergence, converged: false } }), false)
     t.equal(isGood({ ...base, verdict: judge([[deposit]], [quantities(9n)]) }), false)
