@@ -1,8 +1,9 @@
 import type { AppendFile, Clock, Disk } from '../environment/environment.js'
 import { encodeBlock } from './codec.js'
-import type { LedgerEntry } from './entry.js'
+import { type LedgerEntry, type LedgerFilter, passes } from './entry.js'
 import { frameOf } from './frame.js'
 import { SegmentCursor } from './segment-cursor.js'
+import { SegmentDigest } from './segment-digest.js'
 import {
   CLEAN_STOP,
   endsCleanly,
@@ -40,6 +41,8 @@ interface Written {
 export class FileStore implements LedgerStore {
   private current: AppendFile | undefined
   private hasWritten = false
+  /** By number: of what this process has written or read to its end. */
+  private readonly digests = new Map<number, SegmentDigest>()
 
   private constructor(
     private readonly options: FileStoreOptions,
@@ -60,7 +63,7 @@ export class FileStore implements LedgerStore {
   }
 
   async append(entries: readonly LedgerEntry[], { durable }: { durable: boolean }): Promise<void> {
-    await this.write(frameOf(encodeBlock(entries)), durable)
+    await this.write(frameOf(encodeBlock(entries)), durable, entries)
   }
 
   async sync(): Promise<void> {
@@ -71,16 +74,20 @@ export class FileStore implements LedgerStore {
     return this.cursor(this.all)
   }
 
-  async newest(limit: number, passes: (entry: LedgerEntry) => boolean) {
+  async newest(limit: number, filter: LedgerFilter) {
     const { directory, disk } = this.options
     const cursor = SegmentCursor.atEnd(disk, directory, this.all)
-    return { entries: await newestEntries(disk, directory, this.segments, limit, passes), cursor }
+    const entries = await newestEntries(disk, directory, this.segments, limit, filter, this.digests)
+    // Meanwhile some may have been removed.
+    const oldest = this.segments[0]?.number ?? 0
+    for (const number of this.digests.keys()) if (number < oldest) this.digests.delete(number)
+    return { entries, cursor }
   }
 
   async close(): Promise<void> {
     // What an earlier process has closed stays closed.
     if (!this.hasWritten) return
-    await this.write(CLEAN_STOP, true)
+    await this.write(CLEAN_STOP, true, [])
     await this.current?.close()
     this.current = undefined
   }
@@ -91,9 +98,12 @@ export class FileStore implements LedgerStore {
     return new SegmentCursor(this.options.disk, this.options.directory, segments)
   }
 
-  private async write(frame: Uint8Array, durable: boolean): Promise<void> {
+  private async write(frame: Uint8Array, durable: boolean, entries: readonly LedgerEntry[]): Promise<void> {
     const file = this.current ?? (await this.begin())
     const segment = this.segments.at(-1)!
+    // Before: whoever reads what is written must not be told that it is not there.
+    const digest = this.digests.get(segment.number)
+    for (const entry of entries) digest?.add(entry)
     try {
       await file.append([frame], { durable })
     } catch (error) {
@@ -136,6 +146,7 @@ export class FileStore implements LedgerStore {
       throw error
     }
     this.segments.push({ number, createdMs, bytes: header.length })
+    this.digests.set(number, new SegmentDigest())
     this.current = file
     return file
   }
@@ -155,6 +166,7 @@ export class FileStore implements LedgerStore {
       if (!isOld && total <= maxBytes && this.segments.length <= MAX_SEGMENTS) return
       await disk.remove(segmentPath(directory, oldest.number))
       this.segments.shift()
+      this.digests.delete(oldest.number)
       total -= oldest.bytes
     }
   }
@@ -165,41 +177,55 @@ export async function readLedger(
   disk: Disk,
   directory: string,
   limit: number | undefined,
-  passes: (entry: LedgerEntry) => boolean,
+  filter: LedgerFilter,
 ): Promise<AsyncIterable<LedgerEntry>> {
   const segments = await listSegments(disk, directory)
-  if (limit !== undefined) return asyncOf(await newestEntries(disk, directory, segments, limit, passes))
-  return entriesOf(new SegmentCursor(disk, directory, () => segments), passes)
+  if (limit !== undefined) return asyncOf(await newestEntries(disk, directory, segments, limit, filter))
+  return wantedOf(entriesOf(new SegmentCursor(disk, directory, () => segments)), filter)
 }
 
-/** The last entries that pass, oldest first; reads no further back than it must. */
+/**
+ * The last entries that pass, oldest first; reads no further back than it must, and no file of which a digest says
+ * that it holds none. A file that is read to its end has a digest from then on.
+ */
 async function newestEntries(
   disk: Disk,
   directory: string,
   segments: readonly Segment[],
   limit: number,
-  passes: (entry: LedgerEntry) => boolean,
+  filter: LedgerFilter,
+  digests = new Map<number, SegmentDigest>(),
 ): Promise<LedgerEntry[]> {
   let newest: LedgerEntry[] = []
   for (const segment of segments.map((each) => ({ ...each })).reverse()) {
     if (newest.length >= limit) break
-    const cursor = new SegmentCursor(disk, directory, () => [segment], segment.number)
+    const { number } = segment
+    const known = digests.get(number)
+    if (known?.mayHold(filter) === false) continue
+    const digest = known ?? new SegmentDigest()
     let found: LedgerEntry[] = []
-    for await (const entry of entriesOf(cursor, passes)) {
+    for await (const entry of entriesOf(new SegmentCursor(disk, directory, () => [segment], number))) {
+      if (!known) digest.add(entry)
+      if (!passes(entry, filter)) continue
       found.push(entry)
       if (found.length > 2 * limit) found = found.slice(-limit)
     }
+    // One without a digest is from an earlier process: it grows no more.
+    digests.set(number, digest)
     newest = [...found, ...newest].slice(-limit)
   }
   return newest
 }
 
-async function* entriesOf(
-  cursor: LedgerCursor,
-  passes: (entry: LedgerEntry) => boolean,
+async function* entriesOf(cursor: LedgerCursor): AsyncGenerator<LedgerEntry> {
+  for (let batch = await cursor.next(); batch !== undefined; batch = await cursor.next()) yield* batch
+}
+
+async function* wantedOf(
+  entries: AsyncIterable<LedgerEntry>,
+  filter: LedgerFilter,
 ): AsyncGenerator<LedgerEntry> {
-  for (let batch = await cursor.next(); batch !== undefined; batch = await cursor.next())
-    for (const entry of batch) if (passes(entry)) yield entry
+  for await (const entry of entries) if (passes(entry, filter)) yield entry
 }
 
 async function* asyncOf<T>(values: readonly T[]): AsyncGenerator<T> {

@@ -85,7 +85,7 @@ export class Ledger {
     await this.flush()
     let cursor = this.store.oldest()
     if (limit !== undefined) {
-      const newest = await this.store.newest(limit, isWanted)
+      const newest = await this.store.newest(limit, query)
       yield* newest.entries
       cursor = newest.cursor
       if (!follow) return

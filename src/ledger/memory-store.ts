@@ -1,4 +1,4 @@
-import type { LedgerEntry } from './entry.js'
+import { type LedgerEntry, type LedgerFilter, passes } from './entry.js'
 import type { LedgerCursor, LedgerStore } from './store.js'
 
 /** Entries that a server without a disk keeps. */
@@ -26,9 +26,12 @@ export class MemoryStore implements LedgerStore {
     return this.cursorAt(Math.max(this.dropped, this.end - MAX_ENTRIES_IN_MEMORY))
   }
 
-  async newest(limit: number, passes: (entry: LedgerEntry) => boolean) {
+  async newest(limit: number, filter: LedgerFilter) {
     const kept = this.entries.slice(-MAX_ENTRIES_IN_MEMORY)
-    return { entries: kept.filter(passes).slice(-limit), cursor: this.cursorAt(this.end) }
+    return {
+      entries: kept.filter((entry) => passes(entry, filter)).slice(-limit),
+      cursor: this.cursorAt(this.end),
+    }
   }
 
   async close(): Promise<void> {}

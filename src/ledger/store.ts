@@ -1,4 +1,4 @@
-import type { LedgerEntry } from './entry.js'
+import type { LedgerEntry, LedgerFilter } from './entry.js'
 
 /** Goes over what a ledger holds, from old to new. */
 export interface LedgerCursor {
@@ -17,7 +17,7 @@ export interface LedgerStore {
   /** The last `limit` entries that pass, oldest first, and a cursor that stands behind the last one of all. */
   newest(
     limit: number,
-    passes: (entry: LedgerEntry) => boolean,
+    filter: LedgerFilter,
   ): Promise<{ readonly entries: readonly LedgerEntry[]; readonly cursor: LedgerCursor }>
   /** Marks a proper end. */
   close(): Promise<void>

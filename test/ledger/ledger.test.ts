@@ -174,9 +174,9 @@ t.test('what was recorded is there again, in order, after a proper stop and anot
   )
   t.same(told(await home.all({ sinceMs: 2_300 })), numbers(1_300, 1_310))
   t.same(told(await home.all({ storage: 'elsewhere' })), [])
-  const kept = await home.run(readLedger(home.disk, 'data', 3, () => true))
+  const kept = await home.run(readLedger(home.disk, 'data', 3, {}))
   t.same(told(await home.run(collect(kept))), numbers(1_307, 1_310), 'also without the server')
-  const whole = await home.run(readLedger(home.disk, 'data', undefined, () => true))
+  const whole = await home.run(readLedger(home.disk, 'data', undefined, {}))
   t.equal((await home.run(collect(whole))).length, 1_310)
   for (const options of [
     { limit: 0 },
@@ -283,7 +283,7 @@ t.test('damage in the middle costs what it covers, and shows', async (t) => {
   for (let offset = 16; offset < original.length; offset += 97) {
     inode.bytes = original.slice()
     inode.bytes[offset]! ^= 0x55
-    const entries = await home.run(readLedger(home.disk, 'data', undefined, () => true))
+    const entries = await home.run(readLedger(home.disk, 'data', undefined, {}))
     const found = told(await home.run(collect(entries)))
     const gap = found.indexOf('damage')
     // The very last frame only says that the end is a proper one.
@@ -293,7 +293,7 @@ t.test('damage in the middle costs what it covers, and shows', async (t) => {
   }
   inode.bytes = original.slice()
   inode.bytes.fill(0x46, 40, original.length - 200)
-  const entries = await home.run(readLedger(home.disk, 'data', undefined, () => true))
+  const entries = await home.run(readLedger(home.disk, 'data', undefined, {}))
   const found = told(await home.run(collect(entries)))
   t.equal(found[0], 'damage')
   t.ok(found.length < 30, 'what is left is found')
@@ -358,3 +358,60 @@ t.test('without a disk the last lines are kept in memory', async (t) => {
   t.match(await home.run(slow.next()), { value: { type: 'gap', reason: 'removed' } })
   await home.run(home.ledger.close())
 })
+
+t.test(
+  'a query reads only the files that may hold what it asks for, and finds what filtering all finds',
+  async (t) => {
+    const home = new Home()
+    await home.open({ maxBytes: 256 * KIB })
+    let wallMs = 0
+    const write = async (rounds: number, rare: (round: number) => Partial<LedgerLine>) => {
+      for (let round = 0; round < rounds; round++) {
+        for (let number = 0; number < 50; number++)
+          home.ledger.record(line(wallMs++, number === 7 ? rare(round) : {}))
+        await home.run(home.ledger.flush())
+      }
+    }
+    await write(60, (round) => (round === 10 ? { item: 'test:rare' } : {}))
+    await home.run(home.ledger.close())
+    await home.open({ maxBytes: 256 * KIB })
+    await write(40, (round) => (round === 20 ? { by: 'player:rare', storage: 'attic' } : {}))
+    const files = home.names().length
+    t.ok(files > 5, `${files} files`)
+    const all = await home.all()
+    const read = new Set<string>()
+    home.storage.fault = (operation, path) => {
+      if (operation === 'read') read.add(path)
+      return undefined
+    }
+    const queries: LedgerOptions[] = [
+      { item: 'test:rare' },
+      { by: 'player:rare' },
+      { storage: 'attic', by: 'player:rare' },
+      { storage: 'attic', by: 'player:1' },
+      { item: 'test:nothing' },
+      { item: 'test:item_3', by: 'player:1' },
+      { sinceMs: 1_000 + wallMs - 20 },
+      { sinceMs: 1_000 + wallMs - 2_000, item: 'test:rare' },
+    ]
+    for (const round of [1, 2]) {
+      for (const query of queries) {
+        read.clear()
+        const { item, by, storage, sinceMs = 0 } = query
+        const expected = all.filter(
+          (entry) =>
+            entry.timeMs >= sinceMs &&
+            (entry.type === 'gap' ||
+              ((item === undefined || entry.item === item) &&
+                (by === undefined || entry.by === by) &&
+                (storage === undefined || entry.storage === storage))),
+        )
+        t.same(told(await home.all({ ...query, limit: 10_000 })), told(expected), JSON.stringify(query))
+        const isRare = expected.length < 100
+        // What an earlier process wrote is read through once.
+        if (round === 2)
+          t.ok(isRare ? read.size <= 2 : read.size === files, `${read.size} of ${files} files read`)
+      }
+    }
+  },
+)

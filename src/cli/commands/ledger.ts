@@ -1,6 +1,5 @@
 import { type Command, InvalidArgumentError as CommanderArgumentError } from 'commander'
 import { isoTime } from '../../environment/time-text.js'
-import { passes } from '../../ledger/entry.js'
 import { readLedger } from '../../ledger/file-store.js'
 import { checkQuery, MAX_LIMIT } from '../../ledger/query.js'
 import { NoNodeError } from '../../sync/errors.js'
@@ -71,7 +70,7 @@ async function showLedger(context: CommandContext, options: LedgerCommandOptions
   if (!client) {
     stderr.write('no node runs here: this is what its files hold\n')
     const query = checkQuery(asked)
-    const kept = await readLedger(environment.disk, dataDir, limit, (entry) => passes(entry, query))
+    const kept = await readLedger(environment.disk, dataDir, limit, query)
     for await (const entry of kept) print(describeLedgerEntry(entry))
     return
   }
