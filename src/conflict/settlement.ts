@@ -191,9 +191,14 @@ export class Settlement {
     return rights
   }
 
-  /** So many are wanted here by something that is in no hurry: attracts rights as withdrawals do. */
+  /** So many wait here for rights, in no hurry, and say so again: attracts rights as withdrawals do. */
   wanted(entry: number, amount: Quantity, nowMs: number): void {
-    this.items.of(entry, nowMs).demand.add(amount, nowMs)
+    this.items.of(entry, nowMs).demand.keep(amount, nowMs)
+  }
+
+  /** So many were taken out within the own rights by a batch of somebody else's. */
+  took(entry: number, amount: Quantity): void {
+    this.items.took(entry, amount)
   }
 
   /** Whether this server made it, in whichever incarnation, so that it will tell how it ends. */

@@ -29,7 +29,7 @@ export interface MoverPorts {
   readonly partition: Partition
   /** Own rights to a kind of item that no withdrawal under way needs. */
   available(entry: number): Quantity
-  /** So many are wanted here: rights to them are to be attracted, as withdrawals would. */
+  /** So many wait here: rights to them are to be attracted, as withdrawals would. Said again while they wait. */
   wanted(entry: number, amount: Quantity): void
   /** Items were moved; `from` and `to` are the entries. */
   moved(move: Move, from: number, to: number): void
@@ -54,8 +54,6 @@ export class TransferRun {
   moved = 0n
   private readonly candidates: Candidates
   private readonly budget: Budget
-  /** What it may still want of others: the rate again, since to want is not yet to have. */
-  private readonly wishes: Budget
   private retryUs = RETRY_MIN_US
   private visitedUs = Number.NEGATIVE_INFINITY
 
@@ -71,9 +69,7 @@ export class TransferRun {
     this.source = table.namespace(CellKind.counter, route.source)
     this.candidates = new Candidates(() => this.source.entries.values())
     this.budget = before?.budget ?? new Budget(route.rate, nowUs)
-    this.wishes = before?.wishes ?? new Budget(route.rate, nowUs)
     this.budget.setRate(route.rate, nowUs)
-    this.wishes.setRate(route.rate, nowUs)
   }
 
   /** Kinds of items that are there and wait for the rights to them. */
@@ -110,7 +106,7 @@ export class TransferRun {
       const entry = this.candidates.next()
       if (entry === undefined) return { looks, nextUs: this.whenAllSeen(nowUs, this.moved > before) }
       looks += 1
-      credit -= this.take(entry, credit, nowUs)
+      credit -= this.take(entry, credit)
     }
     const nextUs = credit > 0 ? nowUs : Math.max(nowUs + VISIT_US, this.budget.readyAtUs())
     return { looks, nextUs }
@@ -125,7 +121,7 @@ export class TransferRun {
   }
 
   /** Moves as many of one kind as there are, as the rights cover, and as the rate allows. Returns how many. */
-  private take(entry: number, credit: number, nowUs: number): number {
+  private take(entry: number, credit: number): number {
     const { available, partition, wanted } = this.ports
     const total = partition.table.total(entry)
     if (total <= 0) return 0
@@ -137,11 +133,9 @@ export class TransferRun {
     const amount = backed <= 0 ? 0 : Number(lesser(backed, most))
     if (amount > 0) this.move(entry, item, amount)
     if (amount === most && total > most) this.candidates.mark(entry)
-    if (amount < most) this.candidates.wait(entry)
-    const wish = Math.min(most, this.wishes.available(nowUs))
-    if (wish > 0) {
-      this.wishes.spend(wish)
-      wanted(entry, wish)
+    if (amount < most) {
+      this.candidates.wait(entry)
+      wanted(entry, most - amount)
     }
     return amount
   }

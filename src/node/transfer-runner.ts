@@ -76,6 +76,7 @@ export class TransferRunner {
       wanted: (entry, amount) => withdrawals.wanted(entry, amount),
       moved: (move, from, to) => {
         this.moved += BigInt(move.amount)
+        withdrawals.took(from, move.amount)
         options.moved(move, from, to)
       },
     })

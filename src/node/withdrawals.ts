@@ -117,9 +117,14 @@ export class Withdrawals {
     return this.settlement.available(entry)
   }
 
-  /** So many are wanted here by something that is in no hurry: rights move here in the background. */
+  /** So many wait here for rights, in no hurry, and say so again: rights move here in the background. */
   wanted(entry: number, amount: Quantity): void {
     this.settlement.wanted(entry, amount, this.nowMs())
+  }
+
+  /** So many were taken out within the own rights: more of it will be wanted. */
+  took(entry: number, amount: Quantity): void {
+    this.settlement.took(entry, amount)
   }
 
   /** How an own withdrawal that was made before stands; 'backed' when it never was provisional. */

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { BORROW_TIMEOUT_MS } from '../../src/conflict/borrowing.js'
-import { Demand } from '../../src/conflict/demand.js'
+import { Demand, FORGOTTEN_AFTER_MS } from '../../src/conflict/demand.js'
 import { type Effect, EffectQueue, MAX_ASKS_PER_EFFECT } from '../../src/conflict/effects.js'
 import { chooseLosers, visibleOverdraw } from '../../src/conflict/overdraw.js'
 import {
@@ -527,6 +527,16 @@ t.test('demand is a rate that fades', async (t) => {
   t.equal(demand.isIdle(60_000 + 100_000), true)
   demand.add(2n ** 500n, 1e6)
   t.equal(typeof demand.reserve(1e6), 'bigint')
+  const lastMs = 1e6 + FORGOTTEN_AFTER_MS
+  t.equal(demand.isIdle(lastMs - 1), false)
+  t.equal(demand.isIdle(lastMs), true, 'however large it was')
+  t.equal(demand.reserve(lastMs), 0)
+  for (let time = 0; time < 100; time++) demand.keep(7, 2e6)
+  t.equal(demand.reserve(2e6), 7, 'what waits counts once')
+  demand.keep(5, 2e6 + 1)
+  t.equal(demand.reserve(2e6 + 1), 7)
+  for (let time = 0; time < 60; time++) demand.keep(5, 2e6 + 1_000 * time)
+  t.equal(demand.reserve(2e6 + 60_000), 5, 'and as long as it waits')
 })
 
 t.test('effects for one peer go together, in bounded parts', async (t) => {

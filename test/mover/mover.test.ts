@@ -277,42 +277,46 @@ t.test('a move is one batch: neither side leaves without the other', async (t) =
   t.equal(bench.moved(), 400)
 })
 
-t.test('what is visible without rights waits, asks at the rate, and moves once they have come', async (t) => {
-  const bench = new Bench()
-  const other = new Partition('')
-  other.writeAs('b@1')
-  const place = (partition: Partition) => {
-    const { table } = partition
-    return table.entry(table.namespace(CellKind.counter, 'mine'), 'iron')
-  }
-  const flush = () => {
-    const flush = other.prepareFlush(1_000)!
-    other.completeFlush(flush)
-    for (const delta of flush.deltas) bench.partition.merge(delta)
-    bench.mover.changed(bench.entry('mine', 'iron'))
-  }
-  other.own.deposit(place(other), 100)
-  flush()
-  bench.deposit('mine', 'gold', 20)
-  bench.run('t', { source: 'mine', target: 'vault', rate: 10 })
-  bench.pass(30 * SECOND_US)
-  t.equal(bench.quantity('vault', 'gold'), 20, 'one kind that waits does not hold up another')
-  t.same(bench.mover.progress('t'), { state: 'waiting-for-rights', moved: 20n, waiting: 1 })
-  const asked = bench.wishes.reduce((sum, { amount }) => sum + amount, 0)
-  t.ok(asked >= 10 && asked <= 30.5 * 10 + 1, `${asked} wanted`)
-  const looks = bench.looks
-  bench.pass(60 * SECOND_US)
-  t.ok(bench.looks - looks <= 60, 'it looks again every 5 seconds')
-  other.own.grant(place(other), 'a@1', 70)
-  flush()
-  bench.reserved = 40
-  bench.pass(10 * SECOND_US)
-  t.equal(bench.quantity('vault', 'iron'), 30, 'what a withdrawal waits for is left to it')
-  bench.reserved = 0
-  bench.pass(10 * SECOND_US)
-  t.equal(bench.quantity('vault', 'iron'), 70)
-  t.equal(bench.quantity('mine', 'iron'), 30)
-})
+t.test(
+  'what is visible without rights waits, asks for what it may move at once, and moves when they come',
+  async (t) => {
+    const bench = new Bench()
+    const other = new Partition('')
+    other.writeAs('b@1')
+    const place = (partition: Partition) => {
+      const { table } = partition
+      return table.entry(table.namespace(CellKind.counter, 'mine'), 'iron')
+    }
+    const flush = () => {
+      const flush = other.prepareFlush(1_000)!
+      other.completeFlush(flush)
+      for (const delta of flush.deltas) bench.partition.merge(delta)
+      bench.mover.changed(bench.entry('mine', 'iron'))
+    }
+    other.own.deposit(place(other), 100)
+    flush()
+    bench.deposit('mine', 'gold', 20)
+    bench.run('t', { source: 'mine', target: 'vault', rate: 10 })
+    bench.pass(30 * SECOND_US)
+    t.equal(bench.quantity('vault', 'gold'), 20, 'one kind that waits does not hold up another')
+    t.same(bench.mover.progress('t'), { state: 'waiting-for-rights', moved: 20n, waiting: 1 })
+    const most = Math.max(...bench.wishes.map(({ amount }) => amount))
+    t.ok(most >= 1 && most <= 0.5 * 10 + 1, `${most} wanted at once`)
+    t.ok(bench.wishes.length >= 30 / 5, 'and again, as long as they wait')
+    const looks = bench.looks
+    bench.pass(60 * SECOND_US)
+    t.ok(bench.looks - looks <= 60, 'it looks again every 5 seconds')
+    other.own.grant(place(other), 'a@1', 70)
+    flush()
+    bench.reserved = 40
+    bench.pass(10 * SECOND_US)
+    t.equal(bench.quantity('vault', 'iron'), 30, 'what a withdrawal waits for is left to it')
+    bench.reserved = 0
+    bench.pass(10 * SECOND_US)
+    t.equal(bench.quantity('vault', 'iron'), 70)
+    t.equal(bench.quantity('mine', 'iron'), 30)
+  },
+)
 
 t.test('work per slice is bounded, whatever there is', async (t) => {
   const bench = new Bench()

@@ -21,8 +21,8 @@ const TIMEOUT_MS = 4_000
 const RETRY_MS = 200
 const FINAL_RATE = 100_000
 /**
- * In a healed mesh all is moved within this time, the rights to it borrowed included: a server that lately withdrew
- * much, or ran the transfer before, keeps a reserve that it forgets with a time constant of 10 s.
+ * In a healed mesh all is moved within this time, the rights to it borrowed included: a server that withdrew, or ran
+ * the transfer, in the last 30 s keeps a reserve; who was refused one asks again within 5 s, and gets half each time.
  */
 const DRAINED_WITHIN_MS = 60_000
 const LOOK_MS = 200
