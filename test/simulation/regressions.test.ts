@@ -327,3 +327,13 @@ t.test('seed 136764201128064: unnumbered writes of a backup wait for a server th
   // A core cannot know what the server outside of it knows; src/simulation/run/unheard-holders.ts has the proof.
   t.equal((await simulate(drawRunOptions(136764201128064, 'mixed'))).violation, undefined)
 })
+
+t.test('seed 38308624104904 of workload transfers: the last item, and who once wanted many', async (t) => {
+  // Reserves were made up of what waits, counted at each look, and forgotten by their size.
+  t.equal((await simulate(drawRunOptions(38308624104904, 'transfers'))).violation, undefined)
+})
+
+t.test('seed 82111144479126 of workload reads: a majority behind links that fell silent', async (t) => {
+  // A healed mesh takes as long as it takes to find out; then every read comes about, at STRONG, too.
+  t.equal((await simulate(drawRunOptions(82111144479126, 'reads'))).violation, undefined)
+})
