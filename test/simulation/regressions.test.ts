@@ -337,3 +337,8 @@ t.test('seed 82111144479126 of workload reads: a majority behind links that fell
   // A healed mesh takes as long as it takes to find out; then every read comes about, at STRONG, too.
   t.equal((await simulate(drawRunOptions(82111144479126, 'reads'))).violation, undefined)
 })
+
+t.test('seed 117040566679665 of workload transfers: a view of a ring that runs for ever', async (t) => {
+  // It showed what a server had spent before it showed the grant behind it: the ring is stopped first now.
+  t.equal((await simulate(drawRunOptions(117040566679665, 'transfers'))).violation, undefined)
+})

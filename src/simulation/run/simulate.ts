@@ -99,17 +99,25 @@ async function phases(run: Run): Promise<void> {
   // Whoever waits for something that will not come is told so within that time.
   await converge(run, all, 'a healed mesh', () => run.openQuestions().length === 0)
   await settle(run)
-  const { finish, finishMs = FINISH_MS } = WORKLOADS.get(options.workload) ?? {}
-  if (finish !== undefined && !run.over) {
-    finish(run)
-    await observed(run, finishMs, () => run.openQuestions().length === 0)
-  }
+  await asked(run, 'finish')
   await audited(run, (ms, done) => observed(run, ms, done))
+  if (WORKLOADS.get(options.workload)?.rest !== undefined) {
+    await asked(run, 'rest')
+    await converge(run, all, 'a mesh at rest', () => true, false)
+  }
   if (run.over) return
   for (const checker of run.checkers) {
     checker.observe?.()
     checker.atEnd?.()
   }
+}
+
+/** What a workload asks at last; all of it is answered. */
+async function asked(run: Run, what: 'finish' | 'rest'): Promise<void> {
+  const { [what]: ask, finishMs = FINISH_MS } = WORKLOADS.get(run.options.workload) ?? {}
+  if (ask === undefined || run.over) return
+  ask(run)
+  await observed(run, finishMs, () => run.openQuestions().length === 0)
 }
 
 /**
@@ -121,10 +129,11 @@ async function converge(
   servers: readonly number[],
   who: string,
   isQuiet: () => boolean = () => true,
+  isRestless: boolean = WORKLOADS.get(run.options.workload)?.rest !== undefined,
 ): Promise<void> {
   let reason: string | undefined
   const acquaintances = new Acquaintances(run.options.peers)
-  const agreement = new Agreement(run, WORKLOADS.get(run.options.workload)?.isRestless ?? false)
+  const agreement = new Agreement(run, isRestless)
   // Own writes that wait for a number show nowhere yet, so it must stay like this for a while.
   let agreedUs: number | undefined
   await observed(run, run.options.livenessMs, () => {

@@ -15,6 +15,7 @@ const LINES = [
   { from: 'left', to: 'right', items: ['*'] },
   { from: 'right', to: 'left', items: ['*'] },
 ] as const
+const RING = [2, 3]
 const STORAGES = ['mine', 'depot', 'vault', 'left', 'right'] as const
 const MAX_OPERATIONS_PER_SECOND = 20
 const TIMEOUT_MS = 4_000
@@ -41,8 +42,6 @@ const STRONG_REFUSALS = new Set([
 /** Items are put in and taken out on all servers, while transfers move them on. */
 export const transfers: Workload = {
   name: 'transfers',
-  // The ring.
-  isRestless: true,
   finishMs: DRAINED_WITHIN_MS + 5_000,
   begin(run) {
     const random = run.cluster.kernel.random.fork('workload-transfers')
@@ -60,21 +59,42 @@ export const transfers: Workload = {
   },
   /** All that is to be moved arrives, wherever the rights to it were (T3). */
   finish(run) {
-    const untilUs = run.nowUs + DRAINED_WITHIN_MS * 1_000
     for (const [line] of LINES.entries()) run.transfers.rates.set(idOf(line), FINAL_RATE)
     build(run)
-    const drained = new Promise<void>((resolve) => {
-      const look = () => {
-        const left = whatIsLeft(run)
-        if (left !== undefined && run.nowUs > untilUs)
-          run.fail('T3', `not moved within ${DRAINED_WITHIN_MS} ms: ${left}`, undefined)
-        if (left === undefined || run.over) resolve()
-        else run.cluster.after(LOOK_MS, look)
-      }
-      look()
-    })
-    run.ask(run.cluster.servers[0]!, 'all is moved', drained, () => undefined)
+    comeAbout(run, 'T3', 'not moved', whatIsLeft)
   },
+  /** The ring stands still: what is checked at last is checked at rest. */
+  rest(run) {
+    const stop = RING.map((line) => (node: MeshNode) => {
+      return node.transfers.update(idOf(line), { enabled: false }, { timeoutMs: TIMEOUT_MS })
+    })
+    let isTold = false
+    inTurn(run, stop, () => {
+      isTold = true
+    })
+    comeAbout(run, 'C2', 'not at rest', () => (isTold ? whatMoves(run) : 'the ring is to be stopped yet'))
+  },
+}
+
+/** Waits until nothing is in the way any more, for as long as that may take. */
+function comeAbout(
+  run: Run,
+  invariant: string,
+  what: string,
+  whyNot: (run: Run) => string | undefined,
+): void {
+  const untilUs = run.nowUs + DRAINED_WITHIN_MS * 1_000
+  const done = new Promise<void>((resolve) => {
+    const look = () => {
+      const reason = whyNot(run)
+      if (reason !== undefined && run.nowUs > untilUs)
+        run.fail(invariant, `${what} within ${DRAINED_WITHIN_MS} ms: ${reason}`, undefined)
+      if (reason === undefined || run.over) resolve()
+      else run.cluster.after(LOOK_MS, look)
+    }
+    look()
+  })
+  run.ask(run.cluster.servers[0]!, what, done, () => undefined)
 }
 
 function idOf(line: number): string {
@@ -101,9 +121,18 @@ function build(run: Run): void {
     const transfer = { id, from: anchorOf(from), to: anchorOf(to), items, rate }
     return node.transfers.create(transfer, { timeoutMs: TIMEOUT_MS })
   })
-  const steps = [...anchors, ...lines]
+  inTurn(run, [...anchors, ...lines])
+}
+
+/** Makes each step on one server after another until one has answered, then the next step. */
+function inTurn(
+  run: Run,
+  steps: readonly ((node: MeshNode) => Promise<unknown>)[],
+  done: () => void = () => undefined,
+): void {
   const next = (step: number, turn: number) => {
     const make = steps[step]
+    if (make === undefined) done()
     if (make === undefined || run.over) return
     const server = run.cluster.servers[turn % run.cluster.servers.length]!
     let open = true
@@ -158,6 +187,18 @@ function change(
     if (error === undefined) entry.durable = true
     else if (!hasCode(error, REFUSALS)) run.fail('O2', `${name}: ${textOf(error)}`, server.number)
   })
+}
+
+/** Undefined when no server runs a transfer of the ring. */
+function whatMoves(run: Run): string | undefined {
+  const ring = RING.map(idOf)
+  for (const { name, node } of run.cluster.servers) {
+    for (const { state, transferId } of node?.transferProgress() ?? []) {
+      if (ring.includes(transferId) && state !== 'disabled')
+        return `${name} runs ${transferId.slice(-1)}: ${state}`
+    }
+  }
+  return undefined
 }
 
 /** Undefined when no transfer that ends somewhere has anything left. */

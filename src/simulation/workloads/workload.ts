@@ -7,8 +7,11 @@ export interface Workload {
   begin(run: Run): void
   /** Schedules what is asked of the healed and converged mesh; all of it must be answered. */
   finish?(run: Run): void
-  /** Its nodes write for ever, also while nobody asks them to: no two need ever be equal at one moment. */
-  readonly isRestless?: boolean
-  /** Virtual time for `finish`; left out: 20 s. */
+  /**
+   * Given when its nodes write for ever, also while nobody asks them to, so that no two need ever be equal at one
+   * moment: ends that, after `finish`. What is checked at the end is checked at rest.
+   */
+  rest?(run: Run): void
+  /** Virtual time for `finish`, and for `rest`; left out: `FINISH_MS`. */
   readonly finishMs?: number
 }
