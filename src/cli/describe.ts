@@ -30,6 +30,7 @@ export function describeStatus(status: NodeStatus): JsonValue {
       entries: partition.entries,
       version_vector: { ...partition.versionVector },
       settled: partition.settled,
+      unnumbered: partition.unnumbered,
       checksum: partition.checksum,
     })),
     transfers: { owned: status.transfers.owned, moved: status.transfers.moved.toString() },

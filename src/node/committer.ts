@@ -163,6 +163,17 @@ export class Committer {
       .map(({ generation }) => generation)
   }
 
+  /** Entries with own writes that have no number, once for each generation that they are in. */
+  unnumberedEntries(partition: Partition): number {
+    const flying = this.flight?.numbered.filter((numbered) => numbered.partition === partition) ?? []
+    const generations = [
+      ...partition.own.generations(),
+      ...this.unnumberedGenerations(partition),
+      ...flying.map(({ flush }) => flush.generation),
+    ]
+    return generations.reduce((count, generation) => count + generation.length, 0)
+  }
+
   /** Where writes of an earlier run, journalled by a former incarnation, still have no number. */
   formerPartitions(): ReadonlySet<Partition> {
     const former = this.held.filter(

@@ -292,6 +292,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
       links: this.links.links.size,
       members: this.view.knownServers().length,
       partitions: this.partitions(),
+      unnumbered: (partition) => this.durables.committer.unnumberedEntries(partition),
       transfers: { owned: this.transfers.count, moved: this.transfers.moved },
       uptimeMs: this.environment.clock.monotonicMs() - this.startedMs,
     })

@@ -29,6 +29,11 @@ export interface PartitionStatus {
   readonly versionVector: Readonly<Record<ReplicaId, number>>
   /** False while a catch-up is under way: quantities may lag behind. */
   readonly settled: boolean
+  /**
+   * Entries with own writes that have no number yet: they show in quantities, and nobody else has seen them, nor do
+   * `versionVector` and `checksum` speak of them. More than a moment only while numbering is held, or the disk is full.
+   */
+  readonly unnumbered: number
   readonly checksum: number
 }
 
@@ -123,16 +128,18 @@ interface NodeFacts {
   readonly links: number
   readonly members: number
   readonly partitions: Iterable<Partition>
+  readonly unnumbered: (partition: Partition) => number
   readonly transfers: NodeStatus['transfers']
   readonly uptimeMs: number
 }
 
-export function describeNode({ config, partitions, ...facts }: NodeFacts): NodeStatus {
+export function describeNode({ config, partitions, unnumbered, ...facts }: NodeFacts): NodeStatus {
   const { serverId, clusterId, durability } = config
-  return { serverId, clusterId, durability, ...facts, partitions: [...partitions].map(describePartition) }
+  const described = [...partitions].map((partition) => describePartition(partition, unnumbered(partition)))
+  return { serverId, clusterId, durability, ...facts, partitions: described }
 }
 
-function describePartition(partition: Partition): PartitionStatus {
+function describePartition(partition: Partition, unnumbered: number): PartitionStatus {
   const states = partition.replicas().filter(({ known }) => known > 0)
   return {
     partition: partition.name,
@@ -140,6 +147,7 @@ function describePartition(partition: Partition): PartitionStatus {
     entries: partition.table.entryCount,
     versionVector: Object.fromEntries(states.map(({ replica, known }) => [replica, known])),
     settled: states.every(isSettled),
+    unnumbered,
     checksum: states.reduce((sum, { checksum }) => (sum + checksum) | 0, 0),
   }
 }

@@ -273,12 +273,16 @@ t.test('a restarted server without peers keeps its writes durable, and they coun
   await a.stop()
   const address = b.address
   const port = Number(new URL(address).port)
+  const before = b.status().partitions[0]!.versionVector[a.status().replica]
   await b.stop()
   for (let round = 1; round <= 3; round++) {
     a = await mesh.start('a', { peers: [address] })
     t.equal(a.storage('vault').quantity(DIAMOND), BigInt(9 + round))
     await a.storage('vault').deposit(DIAMOND, 1).durable
     t.ok(a.status().numberingHeld)
+    const { settled, unnumbered, versionVector } = a.status().partitions[0]!
+    t.ok(settled && unnumbered > 0, `${unnumbered} entries have writes that nobody else has seen`)
+    t.equal(versionVector[a.status().replica], before, 'and the vector does not speak of')
     if (round < 3) await a.stop()
   }
   b = await mesh.start('b', { listen: { host: '127.0.0.1', port } })

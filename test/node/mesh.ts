@@ -60,7 +60,7 @@ export async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => setTimeout(resolve, 10))
 }
 
-/** Equal vectors and equal checksums in all partitions that both have. */
+/** Equal vectors and equal checksums in all partitions that both have, and no own writes beside these. */
 export function converged(...nodes: MeshNode[]): boolean {
   const views = nodes.map((node) => node.status().partitions.filter(({ partition }) => partition === ''))
   const texts = views.map((partitions) =>
@@ -72,5 +72,6 @@ export function converged(...nodes: MeshNode[]): boolean {
       ]),
     ),
   )
-  return texts.every((text) => text === texts[0])
+  const areNumbered = views.every((partitions) => partitions.every(({ unnumbered }) => unnumbered === 0))
+  return areNumbered && texts.every((text) => text === texts[0])
 }

@@ -18,6 +18,7 @@ interface StatusJson {
     readonly cells: number
     readonly version_vector: Readonly<Record<string, number>>
     readonly settled: boolean
+    readonly unnumbered: number
     readonly checksum: number
   }[]
   readonly uptime_ms: number
@@ -45,11 +46,13 @@ async function status(context: CommandContext, options: CommonOptions): Promise<
     ['links', `${status.links} open, ${status.members} servers known`],
     ['up for', span(status.uptime_ms)],
   ]
-  if (status.numbering_held)
+  if (status.numbering_held) {
+    const waiting = status.partitions.reduce((sum, { unnumbered }) => sum + unnumbered, 0)
     lines.push([
       'waiting',
-      'restarted, and has not yet heard from its peers: own writes stay here until then',
+      `restarted, and has not yet heard from its peers: own writes (to ${waiting} entries) stay here until then`,
     ])
+  }
   for (const [name, value] of lines) stdout.write(`${name.padEnd(11)}${value}\n`)
   const rows = status.partitions.map(({ partition, cells, settled, version_vector, checksum }) => [
     partition === '' ? '(shared)' : partition,

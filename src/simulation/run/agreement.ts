@@ -35,6 +35,8 @@ export class Agreement {
         return `${server.name} still waits for its peers before it numbers writes`
       for (const partition of status.partitions) {
         if (!partition.settled) return `${server.name} has not settled`
+        if (partition.unnumbered > 0 && !status.numberingHeld && !this.isRestless)
+          return `${server.name} has writes without a number`
         partitions.push({ server: server.name, partition })
       }
     }
