@@ -78,7 +78,8 @@ t.test('three servers share one storage', async (t) => {
     const seen: bigint[] = []
     const reading = (async () => {
       for await (const change of b.storage('vault').changes({ signal: abort.signal })) {
-        t.equal(change.item, 'minecraft:coal')
+        // Rights to other items that move in the background are changes too.
+        if (change.item !== 'minecraft:coal') continue
         seen.push(change.quantity)
         if (change.quantity === 1000n) abort.abort()
       }

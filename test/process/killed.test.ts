@@ -2,8 +2,8 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
+import { TestMesh, until } from '../node/mesh.js'
 import type { Order, Report } from './killed-process.js'
-import { TestMesh, until } from './mesh.js'
 
 const PROGRAM = fileURLToPath(new URL('killed-process.ts', import.meta.url))
 const AMOUNT = 10

@@ -1,7 +1,7 @@
 import type { AppendFile, Environment } from '../../src/environment/environment.js'
 import { createRealEnvironment } from '../../src/environment/real-environment.js'
 import { MeshNode } from '../../src/index.js'
-import { SECRET } from './mesh.js'
+import { SECRET } from '../node/mesh.js'
 
 /**
  * A game server in a process of its own, told over IPC what to do. It takes its life with SIGKILL where it is told
