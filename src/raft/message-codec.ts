@@ -40,6 +40,9 @@ const TYPES = [
   'commit',
 ] as const satisfies readonly MessageType[]
 
+/** The type of an append message, for an encoder that makes no tuple of it. */
+export const APPEND_TYPE = TYPES.indexOf('append')
+
 const CHANGE_KINDS = ['add-learner', 'promote', 'demote', 'remove'] as const
 const STATUSES = ['taken', 'refused'] as const
 

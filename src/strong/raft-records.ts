@@ -11,6 +11,7 @@ import { encodeMessage } from '../wire/encode.js'
 import { expectBoolean, expectBytes, expectString, expectTuple, expectUint } from '../wire/expect.js'
 import { MessageType } from '../wire/message-type.js'
 import type { WireTuple, WireValue } from '../wire/wire-value.js'
+import { areCommands, encodeCommands } from './entry-encoder.js'
 
 /** Which group a server is in. A recovery that gives up lost voters makes a new epoch, which ends the old one. */
 export interface RaftGroup {
@@ -71,19 +72,24 @@ export function hardStateFromRecord(tuple: WireTuple): HardState {
 
 export function entriesToRecords(entries: readonly Entry[]): Uint8Array[] {
   const records: Uint8Array[] = []
-  let tuples: unknown[] = []
+  let start = 0
   let bytes = 0
-  for (const entry of entries) {
-    if (bytes > 0 && bytes + entryBytes(entry) > ENTRIES_RECORD_BYTES) {
-      records.push(encode([MessageType.raftEntries, tuples]))
-      tuples = []
+  for (let at = 0; at < entries.length; at++) {
+    const size = entryBytes(entries[at]!)
+    if (at > start && bytes + size > ENTRIES_RECORD_BYTES) {
+      records.push(entriesToRecord(entries.slice(start, at)))
+      start = at
       bytes = 0
     }
-    tuples.push(entryToTuple(entry))
-    bytes += entryBytes(entry)
+    bytes += size
   }
-  if (tuples.length > 0) records.push(encode([MessageType.raftEntries, tuples]))
+  if (start < entries.length) records.push(entriesToRecord(start === 0 ? entries : entries.slice(start)))
   return records
+}
+
+function entriesToRecord(entries: readonly Entry[]): Uint8Array {
+  if (areCommands(entries)) return encodeCommands(entries)
+  return encode([MessageType.raftEntries, entries.map(entryToTuple)])
 }
 
 export function entriesFromTuple(tuple: WireTuple): Entry[] {

@@ -1,10 +1,11 @@
-import { messageFromTuple, messageToTuple } from '../raft/message-codec.js'
+import { messageFromTuple } from '../raft/message-codec.js'
 import type { Message } from '../raft/messages.js'
 import { serverOfReplica } from '../sync/identity.js'
 import { encodeMessage } from '../wire/encode.js'
 import { expectString, expectTuple, expectUint } from '../wire/expect.js'
 import { MessageType } from '../wire/message-type.js'
-import type { WireTuple, WireValue } from '../wire/wire-value.js'
+import type { WireTuple } from '../wire/wire-value.js'
+import { encodeGroupMessage } from './entry-encoder.js'
 import type { RaftGroup } from './raft-records.js'
 
 /** The links of this server as the Raft group sees them. */
@@ -33,10 +34,9 @@ export class RaftTransport {
   ) {}
 
   /** Returns false when no path was found. */
-  send({ groupId, epoch }: RaftGroup, message: Message): boolean {
+  send(group: RaftGroup, message: Message): boolean {
     const server = serverOfReplica(message.to)
-    const encode = (relays: number) =>
-      encodeMessage([MessageType.raft, groupId, epoch, relays, messageToTuple(message) as WireValue])
+    const encode = (relays: number) => encodeGroupMessage(group, relays, message)
     // A connection that died without a word takes half a minute to be noticed: too long for a leader's heartbeats.
     const sent = this.links.sendTo(server, encode(0))
     if (sent && !this.links.isQuiet(server)) return true
