@@ -103,7 +103,7 @@ async function phases(run: Run): Promise<void> {
   await audited(run, (ms, done) => observed(run, ms, done))
   if (WORKLOADS.get(options.workload)?.rest !== undefined) {
     await asked(run, 'rest')
-    await converge(run, all, 'a mesh at rest', () => true, false)
+    await converge(run, all, 'a mesh at rest')
   }
   if (run.over) return
   for (const checker of run.checkers) {
@@ -129,11 +129,10 @@ async function converge(
   servers: readonly number[],
   who: string,
   isQuiet: () => boolean = () => true,
-  isRestless: boolean = WORKLOADS.get(run.options.workload)?.rest !== undefined,
 ): Promise<void> {
   let reason: string | undefined
   const acquaintances = new Acquaintances(run.options.peers)
-  const agreement = new Agreement(run, isRestless)
+  const agreement = new Agreement(run, WORKLOADS.get(run.options.workload)?.rest !== undefined)
   // Own writes that wait for a number show nowhere yet, so it must stay like this for a while.
   let agreedUs: number | undefined
   await observed(run, run.options.livenessMs, () => {

@@ -1,3 +1,4 @@
+import { FORGOTTEN_AFTER_MS } from '../../conflict/demand.js'
 import type { MeshNode } from '../../node/mesh-node.js'
 import type { Server } from '../cluster/server.js'
 import type { SeededRandom } from '../kernel/random.js'
@@ -63,7 +64,10 @@ export const transfers: Workload = {
     build(run)
     comeAbout(run, 'T3', 'not moved', whatIsLeft)
   },
-  /** The ring stands still: what is checked at last is checked at rest. */
+  /**
+   * The ring stands still, and then no rights move for a reserve any more: what is checked at last is checked at rest.
+   * Voters go on telling of the leases that are renewed in their logs, so no two servers need be equal at one moment.
+   */
   rest(run) {
     const stop = RING.map((line) => (node: MeshNode) => {
       return node.transfers.update(idOf(line), { enabled: false }, { timeoutMs: TIMEOUT_MS })
@@ -72,7 +76,12 @@ export const transfers: Workload = {
     inTurn(run, stop, () => {
       isTold = true
     })
-    comeAbout(run, 'C2', 'not at rest', () => (isTold ? whatMoves(run) : 'the ring is to be stopped yet'))
+    let movedUs = run.nowUs
+    comeAbout(run, 'C2', 'not at rest', () => {
+      const reason = isTold ? whatMoves(run) : 'the ring is to be stopped yet'
+      if (reason !== undefined) movedUs = run.nowUs
+      return run.nowUs - movedUs < FORGOTTEN_AFTER_MS * 1_000 ? (reason ?? 'reserves move') : undefined
+    })
   },
 }
 

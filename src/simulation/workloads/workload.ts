@@ -9,7 +9,7 @@ export interface Workload {
   finish?(run: Run): void
   /**
    * Given when its nodes write for ever, also while nobody asks them to, so that no two need ever be equal at one
-   * moment: ends that, after `finish`. What is checked at the end is checked at rest.
+   * moment. Called after `finish`: from when all of it is answered no quantity and no rights change any more.
    */
   rest?(run: Run): void
   /** Virtual time for `finish`, and for `rest`; left out: `FINISH_MS`. */
