@@ -43,7 +43,7 @@ async function run(context: BenchmarkContext): Promise<Readonly<Record<string, n
   const samples = await measure(context.seconds, ours, theirs)
   report.line(
     `from just before the call on one server until the change is seen in another process (loopback), ` +
-      `one at a time, ${samples.ours.length} of each in turn`,
+      `one at a time, ${samples.ours.length} of each in turn, after ${samples.warmUps} of each without a pause`,
   )
   const describe = (values: readonly number[]) =>
     `p50 ${milliseconds(percentile(values, 0.5))}, p99 ${milliseconds(percentile(values, 0.99))}`
@@ -66,12 +66,13 @@ async function measure(
   seconds: number,
   ours: Change,
   theirs: Change | undefined,
-): Promise<{ ours: number[]; theirs: number[] }> {
-  const samples = { ours: [] as number[], theirs: [] as number[] }
+): Promise<{ ours: number[]; theirs: number[]; warmUps: number }> {
+  const samples = { ours: [] as number[], theirs: [] as number[], warmUps: 0 }
   const warmMs = performance.now() + seconds * 1000 * WARM_UP_SHARE
   for (let count = 0; count < MIN_WARM_UP || performance.now() < warmMs; count++) {
     await ours()
     await theirs?.()
+    samples.warmUps += 1
   }
   const endMs = performance.now() + seconds * 1000
   while (performance.now() < endMs || samples.ours.length < MIN_SAMPLES) {
