@@ -3,6 +3,7 @@ import type { Scheduler } from '../environment/environment.js'
 import type { MeshNode } from '../node/mesh-node.js'
 import type { Receipt } from '../node/receipt.js'
 import type { Storage } from '../node/storage.js'
+import type { DepositOptions } from '../node/withdraw-options.js'
 import { CONSISTENCY_LEVELS, READ_LEVELS } from '../sync/consistency.js'
 import { auditMethods } from './audit-methods.js'
 import { describeMember, describeStatus } from './describe.js'
@@ -43,6 +44,7 @@ const change = {
   level: v.optional(v.picklist(CONSISTENCY_LEVELS), 'LOCAL'),
   timeout_ms: timeoutMs,
   by: v.optional(v.string()),
+  operation_id: v.optional(v.string()),
 }
 const depositSchema = v.strictObject(change)
 const withdrawSchema = v.strictObject({
@@ -108,19 +110,22 @@ export function controlMethods(node: MeshNode, scheduler: Scheduler): ControlMet
 async function deposit(node: MeshNode, params: unknown): Promise<JsonValue> {
   const asked = read(depositSchema, params)
   const storage = openStorage(node, asked.storage, asked.world)
-  const { amount, by, item } = asked
-  const receipt = storage.deposit(item, BigInt(amount), by === undefined ? {} : { by })
+  const receipt = storage.deposit(asked.item, BigInt(asked.amount), askedBy(asked))
   await receipt.reached(asked.level, { timeoutMs: asked.timeout_ms })
   return describeChange(storage, receipt, asked)
 }
 
 async function withdraw(node: MeshNode, params: unknown): Promise<JsonValue> {
   const { mode, ...asked } = read(withdrawSchema, params)
-  const { amount, by, item, level, timeout_ms: timeoutMs } = asked
+  const { amount, item, level, timeout_ms: timeoutMs } = asked
   const storage = openStorage(node, asked.storage, asked.world)
-  const options = { level, timeoutMs, ...(mode && { mode }), ...(by !== undefined && { by }) }
+  const options = { level, timeoutMs, ...(mode && { mode }), ...askedBy(asked) }
   const taken = await storage.withdraw(item, BigInt(amount), options)
   return { ...describeChange(storage, taken, asked), kind: taken.kind, withdrawal_id: taken.id ?? null }
+}
+
+function askedBy({ by, operation_id: operationId }: v.InferOutput<typeof depositSchema>): DepositOptions {
+  return { ...(by !== undefined && { by }), ...(operationId !== undefined && { operationId }) }
 }
 
 /** What was done, and what there is now. */

@@ -20,6 +20,27 @@ async function serve(dataDir: string, options: Partial<Parameters<typeof MeshNod
   return { node, stop }
 }
 
+t.test('storage: with an operation id a change is made once, however often it is asked for', async (t) => {
+  const dataDir = await temporaryDirectory(t)
+  const here = ['--data-dir', dataDir]
+  const { node, stop } = await serve(dataDir, { ledger: {} })
+  t.teardown(stop)
+  const ask = (kind: string, amount: string, id: string) =>
+    silo(['storage', kind, 'vault', 'minecraft:diamond', amount, '--operation-id', id, ...here])
+  for (let time = 0; time < 2; time++) {
+    t.match(await ask('deposit', '10', 'order-1'), { exitCode: 0, stdout: /vault now holds 10/ })
+  }
+  for (let time = 0; time < 2; time++) {
+    t.match(await ask('withdraw', '4', 'order-2'), { exitCode: 0, stdout: /vault now holds 6/ })
+  }
+  t.match(await ask('deposit', '11', 'order-1'), {
+    exitCode: 77,
+    stderr: /order-1 was used for something else/,
+  })
+  t.match(await ask('deposit', '1', ''), { exitCode: 64, stderr: /operationId: 1 to/ })
+  t.equal(node.storage('vault').quantity('minecraft:diamond'), 6n)
+})
+
 t.test('ledger: of a running server, followed, and of one that has stopped', async (t) => {
   const dataDir = await temporaryDirectory(t)
   const here = ['--data-dir', dataDir]

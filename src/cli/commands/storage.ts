@@ -26,6 +26,7 @@ interface ChangeOptions extends WorldOptions {
   /** Of withdrawals. */
   readonly mode?: 'optimistic' | 'backed'
   readonly by: string
+  readonly operationId?: string
 }
 
 interface StorageJson {
@@ -91,6 +92,7 @@ function addChange(storage: Command, kind: 'deposit' | 'withdraw', context: Comm
       DEFAULT_TIMEOUT_MS,
     )
     .option('--by <who>', 'who does it, for the ledger', 'operator')
+    .option('--operation-id <id>', 'a name for it of your choice: done once, however often it is repeated')
   if (kind === 'withdraw') {
     command.addOption(
       new Option(
@@ -105,7 +107,7 @@ function addChange(storage: Command, kind: 'deposit' | 'withdraw', context: Comm
     'after',
     `\nLOCAL: durable on this server; QUORUM: on a majority; STRONG: ${
       kind === 'deposit' ? 'on all' : 'backed, and on a majority'
-    }. Exit code 75 for a level that\nwas not reached in time: what was done stands, so do not repeat it.`,
+    }. Exit code 75 for a level that\nwas not reached in time: what was done stands; repeat it only with the same --operation-id.`,
   )
   command.action((id: string, item: string, amount: string, options: ChangeOptions) =>
     change(context, kind, { id, item, amount }, options),
@@ -166,7 +168,7 @@ async function change(
   context: CommandContext,
   kind: 'deposit' | 'withdraw',
   { id, item, amount }: { id: string; item: string; amount: string },
-  { level, timeoutMs, world, mode, by, ...options }: ChangeOptions,
+  { level, timeoutMs, world, mode, by, operationId, ...options }: ChangeOptions,
 ): Promise<void> {
   if (!/^\d+$/.test(amount)) throw new UsageError(`amount ${JSON.stringify(amount)}: a whole number expected`)
   const params = {
@@ -178,6 +180,7 @@ async function change(
     by,
     ...(world !== undefined && { world }),
     ...(mode !== undefined && { mode }),
+    ...(operationId !== undefined && { operation_id: operationId }),
   }
   // Once for the rights, once for the level.
   const done = await withClient(context, options, (client) => client.call(kind, params, 2 * timeoutMs))
