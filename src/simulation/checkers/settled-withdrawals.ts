@@ -6,8 +6,8 @@ import type { Run } from '../run/run.js'
 import { partitionsOf, provisionalsOf, sumsOf } from '../withdrawals/provisionals.js'
 import type { Checker } from './checker.js'
 
-/** An observation looks at one in so many items: all of them once a second, and together at the end. */
-const TURNS = 4
+/** An observation looks at one in so many items: all of them every two seconds, and together at the end. */
+const TURNS = 8
 
 /**
  * At any moment a server counts as many rights to an item, those included that it is giving away, as it sees of it
