@@ -4,6 +4,7 @@ import { addQuantities, Float64Column, Int32Column, Quantities, subtractQuantiti
 import { EntryIndex, type EntryRows } from './entry-index.js'
 import { hashCounter, hashObject, hashString } from './hash.js'
 import { MAX_GRANTS } from './limits.js'
+import { RecentBudget } from './recent-keys.js'
 import { addGrants, counterContribution, grantedTo, type Quantity } from './rights.js'
 import { RowBlock } from './row-block.js'
 import { TextColumn } from './text-column.js'
@@ -19,7 +20,6 @@ export interface Namespace {
 
 const NONE = -1
 const NO_GRANTS: CounterValue['granted'] = []
-
 /** Receivers whose first grant may still be on its way to the journal. */
 const GRANTS_UNDER_WAY = 64
 
@@ -43,8 +43,8 @@ export interface CounterIncrement {
 export class CellTable implements EntryRows {
   readonly namespaces = new Map<string, Namespace>()
   private lastNamespace: Namespace | undefined
-
   private readonly namespaceList: Namespace[] = []
+  private readonly recentKeys = new RecentBudget()
   /** What a write asks of an entry: two entries a cache line. */
   private readonly entries = new RowBlock(32)
   private readonly entryKey = new TextColumn(this.entries.float64(0))
@@ -87,7 +87,7 @@ export class CellTable implements EntryRows {
     const identifier = `${kind}:${name}`
     let namespace = this.namespaces.get(identifier)
     if (!namespace) {
-      const entries = new EntryIndex(this, hashString(kind, name))
+      const entries = new EntryIndex(this, hashString(kind, name), this.recentKeys)
       namespace = { kind, name, index: this.namespaceList.length, entries }
       this.namespaceList.push(namespace)
       this.namespaces.set(identifier, namespace)

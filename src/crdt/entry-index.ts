@@ -1,5 +1,6 @@
 import type { Int32Column } from './column.js'
 import { hashString } from './hash.js'
+import { RecentBudget, RecentKeys } from './recent-keys.js'
 
 /** What the index asks of the table that holds the entries. */
 export interface EntryRows {
@@ -35,11 +36,17 @@ export class EntryIndex implements Iterable<[string, number]> {
   /** All entries, in the order in which they came as long as none is removed. */
   private members: Int32Array = new Int32Array(MIN_SLOTS)
   size = 0
+  private readonly recent: RecentKeys
+  private readonly keyOf: (entry: number) => string
 
   constructor(
     private readonly rows: EntryRows,
     private readonly seed: number,
-  ) {}
+    budget = new RecentBudget(),
+  ) {
+    this.recent = new RecentKeys(budget)
+    this.keyOf = (entry) => rows.keyOf(entry)
+  }
 
   /** The hash under which a key belongs here. */
   hashOf(key: string): number {
@@ -47,7 +54,11 @@ export class EntryIndex implements Iterable<[string, number]> {
   }
 
   get(key: string): number | undefined {
-    return this.find(key, hashString(this.seed, key))
+    const known = this.recent.get(key)
+    if (known !== undefined) return known
+    const entry = this.find(key, hashString(this.seed, key))
+    if (entry !== undefined) this.recent.found(entry, this.keyOf)
+    return entry
   }
 
   has(key: string): boolean {
@@ -79,6 +90,7 @@ export class EntryIndex implements Iterable<[string, number]> {
   /** Removes an entry; call before its row changes. */
   remove(entry: number): void {
     const key = this.rows.keyOf(entry)
+    this.recent.forget(key)
     const hash = this.rows.entryHashOf(entry)
     for (const slots of this.old === undefined ? [this.slots] : [this.slots, this.old]) {
       const slot = this.slotOf(slots, key, hash)

@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { Int32Column } from '../../src/crdt/column.js'
 import { EntryIndex, type EntryRows } from '../../src/crdt/entry-index.js'
+import { MAX_RECENT_KEYS, RecentBudget, RecentKeys } from '../../src/crdt/recent-keys.js'
 
 class Rows implements EntryRows {
   readonly keys: string[] = []
@@ -97,4 +98,51 @@ t.test('every key is found at every moment of growing, and after a great many re
   for (let round = 0; round < 5; round++) for (const key of keys) pair.toggle(key)
   t.same(pair.differences(keys), [])
   t.equal(pair.index.size, 0)
+})
+
+t.test('keys that are used all the time are remembered, and never wrongly', async (t) => {
+  const keys = Array.from({ length: 40 }, (_, number) => `key:${number}`)
+  const steps = fc.array(fc.record({ key: fc.constantFrom(...keys), times: fc.nat(20) }), { maxLength: 60 })
+  fc.assert(
+    fc.property(steps, (list) => {
+      const pair = new Pair()
+      return list.every(({ key, times }) => {
+        pair.toggle(key)
+        // Often enough to be remembered, present or not.
+        for (let time = 0; time < times; time++)
+          for (const other of keys.slice(0, 10))
+            if (pair.index.get(other) !== pair.twin.get(other)) return false
+        return pair.index.get(key) === pair.twin.get(key)
+      })
+    }),
+  )
+  t.pass()
+})
+
+t.test('a memory of keys is bounded, shared by all, and left alone where it is of no use', async (t) => {
+  const budget = new RecentBudget()
+  const [first, second] = [new RecentKeys(budget), new RecentKeys(budget)]
+  const rememberAll = (memory: RecentKeys, keys: readonly string[]) => {
+    for (const [entry, key] of keys.entries())
+      for (let time = 0; time < 8; time++) memory.found(entry, () => key)
+  }
+  const held = (memory: RecentKeys, keys: readonly string[]) =>
+    keys.filter((key) => memory.get(key) !== undefined).length
+  rememberAll(first, ['a'])
+  t.equal(first.get('a'), 0)
+  t.equal(second.get('a'), undefined)
+  rememberAll(
+    second,
+    Array.from({ length: MAX_RECENT_KEYS }, (_, number) => `b:${number}`),
+  )
+  t.equal(first.get('a'), undefined, 'forgotten with all that was remembered before')
+  const last = [`b:${MAX_RECENT_KEYS - 1}`]
+  t.equal(held(second, last), 1)
+  for (let look = 0; look < 4_096; look++) second.get('absent')
+  t.equal(held(second, last), 0, 'nobody looks for a while')
+  for (let look = 0; look < 32_768; look++) second.get(last[0]!)
+  t.equal(held(second, last), 1)
+  first.forget('a')
+  second.forget(last[0]!)
+  t.equal(held(second, last), 0)
 })
