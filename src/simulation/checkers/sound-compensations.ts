@@ -12,6 +12,7 @@ import { topicKey } from '../../gossip/acknowledgements.js'
 import { serverOfReplica } from '../../sync/identity.js'
 import { override } from '../override.js'
 import type { Run } from '../run/run.js'
+import { naiveRights } from '../withdrawals/naive-rights.js'
 import type { Checker } from './checker.js'
 
 /** The part of a settlement that is looked at. */
@@ -71,34 +72,6 @@ function look(
   for (const [holder, held] of rights) {
     if (held < 0n) run.fail('W4', `${what} although nothing explains the debt of ${holder}`, server)
   }
-}
-
-function naiveRights(partition: Partition, storage: string, item: string): Map<string, bigint> {
-  const { table, own } = partition
-  const rights = new Map<string, bigint>()
-  const add = (holder: string, amount: bigint) => rights.set(holder, (rights.get(holder) ?? 0n) + amount)
-  const entry = table.findNamespace(CellKind.counter, storage)?.entries.get(item)
-  if (entry === undefined) return rights
-  const self = partition.ownReplica.replica
-  for (const cell of table.cellsOf(entry)) {
-    const replica = partition.replicaAt(table.replicaOf(cell))
-    const { deposited, withdrawn, compensated, granted } = table.counterValue(cell)
-    add(replica, BigInt(deposited) - BigInt(withdrawn) + BigInt(compensated))
-    for (const [receiver, amount] of granted) {
-      if (receiver === replica) continue
-      add(replica, -BigInt(amount))
-      add(receiver, BigInt(amount))
-    }
-  }
-  // Own writes under way count here at once; grants among them have reached nobody.
-  const underWay = BigInt(own.rights(entry)) - (rights.get(self) ?? 0n)
-  for (const { replica } of partition.replicas()) {
-    const grant = BigInt(own.grantedTotal(entry, replica)) - BigInt(table.ownGrantTo(entry, replica))
-    if (replica === self || grant === 0n) continue
-    add(replica, grant)
-  }
-  add(self, underWay)
-  return rights
 }
 
 function* undecided(partition: Partition, storage: string, item: string): Iterable<ProvisionalWithdrawal> {

@@ -19,6 +19,9 @@ const LINES = [
 const RING = [2, 3]
 const STORAGES = ['mine', 'depot', 'vault', 'left', 'right'] as const
 const MAX_OPERATIONS_PER_SECOND = 20
+/** Now and then comes so many times as much at once: after a rest, what a transfer may move at once shows (T2). */
+const HAUL_SHARE = 0.05
+const HAUL = 32n
 const TIMEOUT_MS = 4_000
 const RETRY_MS = 200
 const FINAL_RATE = 100_000
@@ -169,7 +172,8 @@ function operate(run: Run, draw: SeededRandom): void {
     const storage = draw.pick(['mine', 'mine', 'mine', 'depot', 'left'])
     const item = draw.chance(0.1) ? WASTE : draw.pick(ORE)
     const amount = BigInt(draw.integer(1, 64))
-    if (draw.chance(0.75)) change(run, server, node, { storage, item, amount })
+    if (draw.chance(HAUL_SHARE)) change(run, server, node, { storage, item, amount: amount * HAUL })
+    else if (draw.chance(0.75)) change(run, server, node, { storage, item, amount })
     else change(run, server, node, { storage: draw.pick(STORAGES), item, amount: -amount })
   })
 }
