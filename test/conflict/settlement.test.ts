@@ -9,7 +9,7 @@ import {
 import { generator, Model, type ModelOptions } from './model.js'
 
 /** `HISTORIES=20000` for a long run, `SEED=…` for one history. */
-const HISTORIES = Number(process.env.HISTORIES ?? 1500)
+const HISTORIES = Number(process.env.HISTORIES ?? 1000)
 const ROUNDS = 200
 if (process.env.HISTORIES) t.setTimeout(0)
 
