@@ -47,8 +47,8 @@ const QUICK = [
   'an-event-lost-now-and-then',
   'an-event-delivered-twice-now-and-then',
   'an-error-without-a-code',
-  'a-transfer-sleeps-through-changes',
-  'a-transfer-saves-up-what-it-may-move',
+  'a-move-in-two-steps',
+  'a-transfer-moves-without-the-rights',
   'a-read-at-quorum-asks-nobody',
 ]
 
