@@ -51,10 +51,17 @@ export interface LocksOptions {
 }
 
 interface Holding {
+  readonly locks: Locks
   readonly key: string
   active: boolean
   readonly within: Holding | undefined
 }
+
+/**
+ * What the running code holds. One for all nodes of a process: the runtime goes through every storage that was ever
+ * used whenever a promise is made, and keeps what is in them.
+ */
+const holdings = new AsyncLocalStorage<Holding>()
 
 /**
  * Locks of the whole mesh, fair: etcd's recipe (clientv3/concurrency Mutex), after Burrows 2006 (Chubby) for leases
@@ -62,7 +69,6 @@ interface Holding {
  * watches only the one before it. A server that dies loses its lease and with it all it holds and waits for.
  */
 export class Locks {
-  private readonly holdings = new AsyncLocalStorage<Holding>()
   private readonly deadlines = new Set<Deadline>()
   private readonly gates: LockGates
   private readonly cleanup: LockCleanup
@@ -89,9 +95,9 @@ export class Locks {
   ): Promise<T> {
     checkLockKey(key)
     const timeoutMs = checkOptions(options)
-    const within = this.holdings.getStore()
+    const within = holdings.getStore()
     for (let held = within; held !== undefined; held = held.within) {
-      if (held.active && held.key === key) {
+      if (held.active && held.locks === this && held.key === key) {
         throw new LockReentryError(
           `lock ${JSON.stringify(key)} is held by the very operation that asks for it`,
         )
@@ -104,7 +110,7 @@ export class Locks {
     this.active += 1
     try {
       const { waiter, fencingToken } = await this.acquire(key, timeoutMs, options.signal)
-      return await this.run({ key, active: true, within }, waiter, fencingToken, operation)
+      return await this.run({ locks: this, key, active: true, within }, waiter, fencingToken, operation)
     } finally {
       this.active -= 1
     }
@@ -128,7 +134,7 @@ export class Locks {
     const unlisten = lease.onLost((reason) => controller.abort(reason))
     try {
       const lock = Object.freeze({ key: holding.key, fencingToken, signal: controller.signal })
-      const result = await this.holdings.run(holding, async () => operation(lock))
+      const result = await holdings.run(holding, async () => operation(lock))
       if (lease.isValid()) return result
       throw new LockLostError(`lock ${JSON.stringify(holding.key)} was lost while the operation ran`)
     } finally {
