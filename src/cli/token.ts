@@ -1,7 +1,7 @@
 import * as v from 'valibot'
-import { hashString } from '../crdt/hash.js'
 import { MIN_SECRET_BYTES } from '../link/link-manager-options.js'
 import { UsageError } from '../sync/errors.js'
+import { hashString } from '../sync/hash.js'
 
 export const MAX_TOKEN_LENGTH = 8192
 /** Addresses in a token: a few doors are enough, the rest of the mesh is learned behind the first. */

@@ -1,11 +1,12 @@
+import { hashString } from '../sync/hash.js'
 import type { ReplicaId } from '../sync/identity.js'
 import { type Cell, CellKind, type CounterValue, type ObjectValue } from './cell.js'
 import { addQuantities, Float64Column, Int32Column, Quantities, subtractQuantities } from './column.js'
 import { EntryIndex, type EntryRows } from './entry-index.js'
-import { hashCounter, hashObject, hashString } from './hash.js'
+import { hashCounter, hashObject } from './hash.js'
 import { MAX_GRANTS } from './limits.js'
 import { RecentBudget } from './recent-keys.js'
-import { addGrants, counterContribution, grantedTo, type Quantity } from './rights.js'
+import { addGrants, type CounterIncrement, counterContribution, grantedTo, type Quantity } from './rights.js'
 import { RowBlock } from './row-block.js'
 import { TextColumn } from './text-column.js'
 
@@ -20,16 +21,9 @@ export interface Namespace {
 
 const NONE = -1
 const NO_GRANTS: CounterValue['granted'] = []
+
 /** Receivers whose first grant may still be on its way to the journal. */
 const GRANTS_UNDER_WAY = 64
-
-/** What an own change adds to a counter. */
-export interface CounterIncrement {
-  readonly deposited: Quantity
-  readonly withdrawn: Quantity
-  readonly compensated: Quantity
-  readonly granted: ReadonlyMap<ReplicaId, Quantity> | undefined
-}
 
 /**
  * All cells of one partition in columns: about 100 bytes a counter beside its key. An *entry* is a key with
@@ -43,6 +37,7 @@ export interface CounterIncrement {
 export class CellTable implements EntryRows {
   readonly namespaces = new Map<string, Namespace>()
   private lastNamespace: Namespace | undefined
+
   private readonly namespaceList: Namespace[] = []
   private readonly recentKeys = new RecentBudget()
   /** What a write asks of an entry: two entries a cache line. */

@@ -1,5 +1,5 @@
+import { hashString } from '../sync/hash.js'
 import type { Int32Column } from './column.js'
-import { hashString } from './hash.js'
 import { RecentBudget, RecentKeys } from './recent-keys.js'
 
 /** What the index asks of the table that holds the entries. */

@@ -1,3 +1,4 @@
+import { hashString, mix } from '../sync/hash.js'
 import type { WireValue } from '../wire/wire-value.js'
 import type { CounterValue } from './cell.js'
 
@@ -6,14 +7,6 @@ import type { CounterValue } from './cell.js'
  * detect defects and bit rot, not attackers, so 32-bit multiplicative mixing (MurmurHash3's finalizer) does.
  * They are part of the protocol: see docs/protocol.md.
  */
-export function hashString(seed: number, text: string): number {
-  let hash = seed | 0
-  for (let position = 0; position < text.length; position++) {
-    hash = Math.imul(hash ^ text.charCodeAt(position), 0x01000193)
-  }
-  return mix(hash ^ text.length)
-}
-
 export function hashNumber(seed: number, value: number): number {
   // The common case, a small integer, without a division; the result is the same.
   if (value >= 0 && value <= 0x7fffffff) return mix(Math.imul(seed, 31) ^ mix(value))
@@ -58,11 +51,4 @@ function hashWireValue(seed: number, value: WireValue): number {
   let hash = hashNumber(seed, value.length)
   for (const element of value) hash = hashWireValue(hash, element)
   return hash
-}
-
-function mix(value: number): number {
-  let hash = value | 0
-  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
-  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
-  return hash ^ (hash >>> 16)
 }

@@ -17,6 +17,14 @@ export interface ReplicaCounter {
   readonly value: CounterValue
 }
 
+/** What an own change adds to a counter. */
+export interface CounterIncrement {
+  readonly deposited: Quantity
+  readonly withdrawn: Quantity
+  readonly compensated: Quantity
+  readonly granted: ReadonlyMap<ReplicaId, Quantity> | undefined
+}
+
 /** Rights of every replica that has a cell or was granted something. */
 export function rightsByReplica(cells: Iterable<ReplicaCounter>): Map<ReplicaId, Quantity> {
   const rights = new Map<ReplicaId, Quantity>()

@@ -1,3 +1,4 @@
+import { hashString } from '../sync/hash.js'
 import type { LedgerEntry, LedgerFilter } from './entry.js'
 
 /** Bits of the filter: 16 KiB for each file. With 5,000 names in a file about one in a hundred others passes too. */
@@ -46,16 +47,8 @@ export class SegmentDigest {
 
 function* bitsOf(field: string, name: string): Iterable<number> {
   const text = `${field} ${name}`
-  const first = hash(text, 0x811c9dc5)
+  const first = hashString(0, text)
   // Odd, so that it passes through all of them.
-  const second = hash(text, first) | 1
+  const second = hashString(first, text) | 1
   for (let count = 0; count < HASHES; count++) yield ((first + Math.imul(count, second)) >>> 0) % FILTER_BITS
-}
-
-/** FNV-1a over UTF-16 code units, its high bits mixed into the low ones. */
-function hash(text: string, basis: number): number {
-  let value = basis
-  for (let at = 0; at < text.length; at++) value = Math.imul(value ^ text.charCodeAt(at), 0x01000193)
-  value ^= value >>> 15
-  return Math.imul(value, 0x2c1b3c6d) >>> 0
 }

@@ -57,13 +57,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
     'sync',
     'wire',
   ],
-  cli: ['crdt', 'environment', 'ledger', 'link', 'node', 'registry', 'simulation', 'strong', 'sync', 'wire'],
-}
-
-/** A file's own needs beyond its folder's, each with its reason. */
-const EXTRA_ARROWS: Readonly<Record<string, readonly string[]>> = {
-  // The hash of a name decides which server works on a transfer: the same everywhere.
-  'registry/transfer-ownership.ts': ['crdt'],
+  cli: ['environment', 'ledger', 'link', 'node', 'registry', 'simulation', 'strong', 'sync', 'wire'],
 }
 
 /** Built-in modules are effects unless named here; src/environment may use any. */
@@ -179,8 +173,7 @@ t.test('folders know only what lies below them', async (t) => {
       if (!module.startsWith('.')) continue
       const target = folderOf(posix.join(posix.dirname(source.path), module))
       if (target === folder || folder === 'index.ts' || target === 'version.js') continue
-      const allowed = [...(ARROWS[folder] ?? []), ...(EXTRA_ARROWS[source.path] ?? [])]
-      if (!allowed.includes(target))
+      if (!ARROWS[folder]?.includes(target))
         t.fail(`${source.path} imports ${module}: ${folder} may not know ${target}`)
     }
   }
