@@ -2,9 +2,8 @@ import t, { type Test } from 'tap'
 import { CellKind } from '../../src/crdt/cell.js'
 import type { Partition } from '../../src/crdt/partition.js'
 import { InsufficientRightsError, MeshNode, type MeshNodeOptions, type Storage } from '../../src/index.js'
-import { Cluster } from '../../src/simulation/cluster/cluster.js'
-import { DEFAULT_DISK_PROFILE } from '../../src/simulation/disk/store.js'
-import { DEFAULT_PROFILE } from '../../src/simulation/network/conditions.js'
+import type { Cluster } from '../../src/simulation/cluster/cluster.js'
+import { calmCluster } from '../simulation/calm-cluster.js'
 import { SECRET, TestMesh, until } from './mesh.js'
 
 const DIAMOND = 'minecraft:diamond'
@@ -21,35 +20,7 @@ class Virtual {
   private readonly cluster: Cluster<MeshNode>
 
   constructor(t: Test, options: Partial<MeshNodeOptions>) {
-    this.cluster = new Cluster<MeshNode>(
-      {
-        seed: 1,
-        names: ['a'],
-        network: DEFAULT_PROFILE,
-        disk: DEFAULT_DISK_PROFILE,
-        maxClockDrift: 0,
-        maxWallOffsetMs: 0,
-        record: false,
-      },
-      (_, environment) =>
-        MeshNode.start({
-          clusterId: 'test',
-          serverId: 'a',
-          secret: SECRET,
-          dataDir: '/data',
-          ...options,
-          environment,
-        }),
-      {
-        running: () => undefined,
-        gone: () => undefined,
-        startFailed: (_, error) => t.fail('does not start', { error }),
-        stopFailed: () => undefined,
-        uncaught: (_, error) => t.fail('uncaught', { error }),
-        diskReplaced: () => undefined,
-        diskDamaged: () => undefined,
-      },
-    )
+    this.cluster = calmCluster(t, ['a'], () => ({ dataDir: '/data', ...options }))
     this.server.start()
   }
 

@@ -9,16 +9,14 @@ import {
   DiskFullError,
   InsufficientQuantityError,
   InsufficientRightsError,
-  MeshNode,
+  type MeshNode,
   OutcomeUnknownError,
   type Storage,
 } from '../../src/index.js'
 import { Withdrawals } from '../../src/node/withdrawals.js'
 import { WriteGroup } from '../../src/node/write-group.js'
-import { Cluster } from '../../src/simulation/cluster/cluster.js'
-import { DEFAULT_DISK_PROFILE } from '../../src/simulation/disk/store.js'
-import { DEFAULT_PROFILE } from '../../src/simulation/network/conditions.js'
-import { converged, SECRET, TestMesh, until } from './mesh.js'
+import { calmCluster } from '../simulation/calm-cluster.js'
+import { converged, TestMesh, until } from './mesh.js'
 
 const DIAMOND = 'minecraft:diamond'
 const vaultOf = (node: MeshNode): Storage => node.storage('vault')
@@ -219,35 +217,7 @@ t.test("with durability 'sync' an awaited withdrawal is on disk, with 'group' it
 t.test(
   "with durability 'sync' a disk that takes nothing leaves an awaited withdrawal in doubt",
   async (t) => {
-    const cluster = new Cluster<MeshNode>(
-      {
-        seed: 1,
-        names: ['a'],
-        network: DEFAULT_PROFILE,
-        disk: DEFAULT_DISK_PROFILE,
-        maxClockDrift: 0,
-        maxWallOffsetMs: 0,
-        record: false,
-      },
-      (_, environment) =>
-        MeshNode.start({
-          clusterId: 'test',
-          serverId: 'a',
-          secret: SECRET,
-          dataDir: '/data',
-          durability: 'sync',
-          environment,
-        }),
-      {
-        running: () => undefined,
-        gone: () => undefined,
-        startFailed: (_, error) => t.fail('does not start', { error }),
-        stopFailed: () => undefined,
-        uncaught: (_, error) => t.fail('uncaught', { error }),
-        diskReplaced: () => undefined,
-        diskDamaged: () => undefined,
-      },
-    )
+    const cluster = calmCluster(t, ['a'], () => ({ dataDir: '/data', durability: 'sync' }))
     const server = cluster.servers[0]!
     server.start()
     await cluster.pass(1_000)

@@ -1,11 +1,10 @@
 import t, { type Test } from 'tap'
-import { MeshNode } from '../../src/node/mesh-node.js'
+import type { MeshNode } from '../../src/node/mesh-node.js'
 import { ANCHOR_PREFIX } from '../../src/registry/keys.js'
-import { Cluster } from '../../src/simulation/cluster/cluster.js'
+import type { Cluster } from '../../src/simulation/cluster/cluster.js'
 import type { Server } from '../../src/simulation/cluster/server.js'
-import { DEFAULT_DISK_PROFILE } from '../../src/simulation/disk/store.js'
-import { DEFAULT_PROFILE } from '../../src/simulation/network/conditions.js'
 import { strongOf } from '../../src/simulation/strong/access.js'
+import { calmCluster } from './calm-cluster.js'
 
 const NAMES = ['a', 'b', 'c']
 const KEY_FILE = '/data/server.key'
@@ -22,44 +21,23 @@ class Mesh {
   private founded = false
 
   constructor(t: Test) {
-    this.cluster = new Cluster<MeshNode>(
-      {
-        seed: 1,
-        names: NAMES,
-        network: DEFAULT_PROFILE,
-        disk: DEFAULT_DISK_PROFILE,
-        maxClockDrift: 0,
-        maxWallOffsetMs: 0,
-        record: false,
+    const optionsOf = (server: number) => {
+      const found = server === 0 && !this.founded
+      this.founded ||= found
+      return {
+        dataDir: '/data',
+        listen: { host: NAMES[server]!, port: 7000 },
+        peers: NAMES.filter((name) => name !== NAMES[server]).map((name) => `ws://${name}:7000`),
+        raft: { voterGraceMs: 60_000 },
+        found,
+      }
+    }
+    this.cluster = calmCluster(t, NAMES, optionsOf, {
+      running: (server) => {
+        // The operator has a copy of the key: without it nobody would let the name in again.
+        server.keptElsewhere.set(KEY_FILE, server.machine.disk.image().get(KEY_FILE)!)
       },
-      (server, environment) => {
-        const found = server === 0 && !this.founded
-        this.founded ||= found
-        return MeshNode.start({
-          clusterId: 'disks',
-          serverId: NAMES[server]!,
-          secret: new Uint8Array(32),
-          dataDir: '/data',
-          listen: { host: NAMES[server]!, port: 7000 },
-          peers: NAMES.filter((name) => name !== NAMES[server]).map((name) => `ws://${name}:7000`),
-          raft: { voterGraceMs: 60_000 },
-          found,
-          environment,
-        })
-      },
-      {
-        running: (server) => {
-          // The operator has a copy of the key: without it nobody would let the name in again.
-          server.keptElsewhere.set(KEY_FILE, server.machine.disk.image().get(KEY_FILE)!)
-        },
-        gone: () => undefined,
-        startFailed: (_, error) => t.fail('a node does not start', { error }),
-        stopFailed: () => undefined,
-        uncaught: (_, error) => t.fail('uncaught', { error }),
-        diskReplaced: () => undefined,
-        diskDamaged: () => undefined,
-      },
-    )
+    })
     for (const server of this.cluster.servers) server.start()
   }
 

@@ -6,18 +6,16 @@ import type { Journal } from '../../src/journal/journal.js'
 import { Committer } from '../../src/node/committer.js'
 import { FormerWrites } from '../../src/node/former-writes.js'
 import type { MemberCard, MemberDirectory } from '../../src/node/members.js'
-import { MeshNode } from '../../src/node/mesh-node.js'
+import type { MeshNode } from '../../src/node/mesh-node.js'
 import { MeshView } from '../../src/node/mesh-view.js'
 import { Rejoin } from '../../src/node/rejoin.js'
-import { Cluster } from '../../src/simulation/cluster/cluster.js'
-import { DEFAULT_DISK_PROFILE } from '../../src/simulation/disk/store.js'
-import { DEFAULT_PROFILE } from '../../src/simulation/network/conditions.js'
 import { Acquaintances } from '../../src/simulation/run/acquaintances.js'
 import { Holdings } from '../../src/simulation/run/holdings.js'
 import { drawRunOptions } from '../../src/simulation/run/options.js'
 import { simulate } from '../../src/simulation/run/simulate.js'
 import { sumsOf } from '../../src/simulation/withdrawals/provisionals.js'
 import { NotRunningError } from '../../src/sync/errors.js'
+import { calmCluster } from './calm-cluster.js'
 
 // Each of these was a seed that failed; the smallest scenario that shows it is kept here.
 
@@ -91,35 +89,10 @@ t.test('seed 25: a flush that was asked for before the end does not reach a clos
 
 t.test('seed 2: a value set after one from the far future was seen wins over it, everywhere', async (t) => {
   const names = ['ahead', 'right']
-  const cluster = new Cluster<MeshNode>(
-    {
-      seed: 1,
-      names,
-      network: DEFAULT_PROFILE,
-      disk: DEFAULT_DISK_PROFILE,
-      maxClockDrift: 0,
-      maxWallOffsetMs: 0,
-      record: false,
-    },
-    (server, environment) =>
-      MeshNode.start({
-        clusterId: 'clocks',
-        serverId: names[server]!,
-        secret: new Uint8Array(32),
-        listen: { host: names[server]!, port: 7000 },
-        peers: [`ws://${names[1 - server]}:7000`],
-        environment,
-      }),
-    {
-      running: () => undefined,
-      gone: () => undefined,
-      startFailed: (_, error) => t.fail('a node does not start', { error }),
-      stopFailed: () => undefined,
-      uncaught: (_, error) => t.fail('uncaught', { error }),
-      diskReplaced: () => undefined,
-      diskDamaged: () => undefined,
-    },
-  )
+  const cluster = calmCluster(t, names, (server) => ({
+    listen: { host: names[server]!, port: 7000 },
+    peers: [`ws://${names[1 - server]}:7000`],
+  }))
   const [ahead, right] = cluster.servers as [(typeof cluster.servers)[0], (typeof cluster.servers)[0]]
   ahead.machine.clock.jump(600_000)
   for (const server of cluster.servers) server.start()

@@ -4,6 +4,7 @@ import type { Server } from '../cluster/server.js'
 import type { SeededRandom } from '../kernel/random.js'
 import type { Run } from '../run/run.js'
 import { strongOf } from '../strong/access.js'
+import { cutBetween } from './cut-between.js'
 
 const LOOK_EVERY_MS = 2
 /** An act that does not come about within this time is given up, and all begins anew. */
@@ -22,7 +23,7 @@ export interface Leader {
 export abstract class Hunt {
   private readonly random: SeededRandom
   private readonly untilUs: number
-  private readonly cuts: [number, number][] = []
+  private readonly heals: (() => void)[] = []
   private round = 0
 
   constructor(
@@ -81,21 +82,11 @@ export abstract class Hunt {
 
   /** Nothing passes between these and the others. */
   protected cutOff(...side: readonly Server<MeshNode>[]): void {
-    for (const inside of side) {
-      for (const outside of this.run.cluster.servers) {
-        if (side.includes(outside)) continue
-        for (const [from, to] of [
-          [inside.number, outside.number],
-          [outside.number, inside.number],
-        ] as const) {
-          this.run.cluster.network.conditions.cut(from, to)
-          this.cuts.push([from, to])
-        }
-      }
-    }
+    const others = this.run.cluster.servers.filter((server) => !side.includes(server))
+    this.heals.push(cutBetween(this.run, side, others))
   }
 
   protected heal(): void {
-    for (const [from, to] of this.cuts.splice(0)) this.run.cluster.network.conditions.heal(from, to)
+    for (const heal of this.heals.splice(0)) heal()
   }
 }

@@ -3,6 +3,7 @@ import type { Server } from '../cluster/server.js'
 import type { SeededRandom } from '../kernel/random.js'
 import type { Run } from '../run/run.js'
 import { strongOf } from '../strong/access.js'
+import { cutBetween } from './cut-between.js'
 import { strong } from './strong.js'
 import type { Workload } from './workload.js'
 
@@ -48,16 +49,12 @@ function crash(run: Run, server: Server<MeshNode>, power: boolean, forMs: number
 }
 
 function cutOff(run: Run, leader: Server<MeshNode>, draw: SeededRandom, forMs: number): void {
-  const { conditions } = run.cluster.network
   const others = draw.shuffle(run.cluster.servers.filter((server) => server !== leader))
   const side = [leader, ...others.slice(0, draw.integer(0, 1))]
-  const paths = side.flatMap((inside) =>
-    others
-      .filter((other) => !side.includes(other))
-      .flatMap((outside) => [[inside, outside] as const, [outside, inside] as const]),
+  const heal = cutBetween(
+    run,
+    side,
+    others.filter((other) => !side.includes(other)),
   )
-  for (const [from, to] of paths) conditions.cut(from.number, to.number)
-  run.cluster.after(forMs, () => {
-    for (const [from, to] of paths) conditions.heal(from.number, to.number)
-  })
+  run.cluster.after(forMs, heal)
 }

@@ -2,6 +2,7 @@ import type { MeshNode } from '../../node/mesh-node.js'
 import type { Server } from '../cluster/server.js'
 import type { SeededRandom } from '../kernel/random.js'
 import type { Run } from '../run/run.js'
+import { cutBetween } from './cut-between.js'
 import { ask, type Kind, type Wish, withdrawals } from './withdrawals.js'
 import type { Workload } from './workload.js'
 
@@ -43,21 +44,16 @@ function hunt(run: Run, item: string, draw: SeededRandom): void {
   const spent = draw.integer(1, Math.floor(more / 2))
   const wish = (server: Server<MeshNode>, kind: Kind, amount: number) =>
     ask(run, wishOf(run, { server, kind, item, amount: BigInt(amount), draw }))
-  const { conditions } = run.cluster.network
-  const paths = [
-    [blind.number, depositor.number],
-    [depositor.number, blind.number],
-  ] as const
+  // Counted from the second deposit.
+  const forMs = draw.integer(200, 2_000)
   wish(depositor, 'deposit', few)
   run.cluster.after(SEEN_MS, () => {
-    for (const [from, to] of paths) conditions.cut(from, to)
+    const heal = cutBetween(run, [blind], [depositor])
     wish(blind, 'optimistic', few)
+    run.cluster.after(SEEN_MS + forMs, heal)
   })
   run.cluster.after(2 * SEEN_MS, () => wish(depositor, 'deposit', more))
   run.cluster.after(2 * SEEN_MS + draw.integer(5, 50), () => wish(spender, 'backed', spent))
-  run.cluster.after(2 * SEEN_MS + draw.integer(200, 2_000), () => {
-    for (const [from, to] of paths) conditions.heal(from, to)
-  })
 }
 
 function wishOf(run: Run, asked: Pick<Wish, 'server' | 'kind' | 'item' | 'amount' | 'draw'>): Wish {
