@@ -116,7 +116,6 @@ t.test('keys that are used all the time are remembered, and never wrongly', asyn
       })
     }),
   )
-  t.pass()
 })
 
 t.test('a memory of keys is bounded, shared by all, and left alone where it is of no use', async (t) => {
