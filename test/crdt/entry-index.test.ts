@@ -100,7 +100,7 @@ t.test('every key is found at every moment of growing, and after a great many re
   t.equal(pair.index.size, 0)
 })
 
-t.test('keys that are used all the time are remembered, and never wrongly', async (t) => {
+t.test('keys that are used all the time are remembered, and never wrongly', async () => {
   const keys = Array.from({ length: 40 }, (_, number) => `key:${number}`)
   const steps = fc.array(fc.record({ key: fc.constantFrom(...keys), times: fc.nat(20) }), { maxLength: 60 })
   fc.assert(

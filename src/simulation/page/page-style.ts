@@ -29,6 +29,6 @@ canvas { width: 100%; border: 1px solid #d8dde5; cursor: grab; touch-action: non
 aside { width: 360px; max-height: 80vh; overflow: auto }
 ol { margin: 0; padding-left: 28px }
 aside button { width: 100%; text-align: left; border: 0; background: none; padding: 1px 4px; font-size: 12px;
-  font-family: ui-monospace, monospace; overflow-wrap: anywhere }
+  font-family: ui-monospace, monospace; overflow-wrap: anywhere; vertical-align: top }
 @media (max-width: 900px) { main { flex-direction: column } aside { width: auto } }
 `

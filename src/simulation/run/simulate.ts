@@ -196,6 +196,7 @@ function meet(run: Run, acquaintances: Acquaintances): void {
 }
 
 function phaseMark(run: Run, label: string): void {
+  if (run.over) return
   const { recorder, kernel } = run.cluster
   recorder?.mark({ kind: 'phase', server: undefined, atUs: kernel.nowUs, label })
 }
