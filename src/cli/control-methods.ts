@@ -1,5 +1,6 @@
 import * as v from 'valibot'
 import type { Scheduler } from '../environment/environment.js'
+import { nextTurn } from '../environment/next-turn.js'
 import type { MeshNode } from '../node/mesh-node.js'
 import type { Receipt } from '../node/receipt.js'
 import type { Storage } from '../node/storage.js'
@@ -189,7 +190,7 @@ function openStorage(node: MeshNode, id: string, world: string | undefined): Sto
 async function* inTurns<T>(values: Iterable<T>, scheduler: Scheduler): AsyncGenerator<T> {
   let count = 0
   for (const value of values) {
-    if (++count % ITEMS_A_TURN === 0) await new Promise<void>((resolve) => scheduler.soon(resolve))
+    if (++count % ITEMS_A_TURN === 0) await nextTurn(scheduler)
     yield value
   }
 }

@@ -5,6 +5,11 @@ import type { Compressor } from './environment.js'
 
 /** Cell tuples shrink to about a third already at the cheapest level; higher ones cost several times more. */
 const LEVEL = constants.Z_BEST_SPEED
+/** They come back about seven times as large: in one piece of this size, which is not copied together from others. */
+const EXPECTED_GROWTH = 10
+const MIN_PIECE_BYTES = 4 * 1024
+/** A usual bulk frame and a little more. */
+const MAX_PIECE_BYTES = 68 * 1024
 
 const deflate = promisify(deflateRaw) as (data: InputType, options: ZlibOptions) => Promise<Uint8Array>
 /** With `info` the result tells how much of the input was used. */
@@ -19,7 +24,8 @@ export function createRealCompressor(): Compressor {
     compress: (data) => deflate(data, { level: LEVEL }),
     decompress: async (data, maxBytes) => {
       try {
-        const { buffer, engine } = await inflate(data, { maxOutputLength: maxBytes, info: true })
+        const chunkSize = Math.max(MIN_PIECE_BYTES, Math.min(EXPECTED_GROWTH * data.length, MAX_PIECE_BYTES))
+        const { buffer, engine } = await inflate(data, { maxOutputLength: maxBytes, info: true, chunkSize })
         if (engine.bytesWritten !== data.length) throw new FrameError('bytes after the compressed data')
         return buffer
       } catch (error) {

@@ -1,3 +1,4 @@
+import { DELTA_BYTES } from '../crdt/limits.js'
 import type { ReplicaId } from '../sync/identity.js'
 import type { PartitionRows, ReplicaRow } from './messages.js'
 
@@ -13,6 +14,14 @@ export interface Topic {
   readonly partition: string
   readonly replica: ReplicaId
 }
+
+/**
+ * Size at which the first delta for a peer is cut. It grows by a part of what was sent, up to DELTA_BYTES: a server
+ * that has just started runs code that is not compiled yet, ten times as slow, and stood still for more than 20 ms
+ * over a whole delta.
+ */
+export const FIRST_DELTA_BYTES = 2 * 1024
+const DELTA_GROWTH = 0.25
 
 /** A full transfer of one replica's cells under way to a peer. */
 export interface Repair extends Topic {
@@ -41,6 +50,8 @@ export class Peer {
   digestParts: PartitionRows[] = []
   deltasSent = 0
   deltasReceived = 0
+  /** Size at which the next delta built for it is cut. */
+  deltaBytes = FIRST_DELTA_BYTES
   /** Servers that it says it is linked with. */
   linked: ReadonlySet<string> = new Set()
   /** Partition → replica → number up to which it has, or was sent, everything. */
@@ -53,6 +64,12 @@ export class Peer {
     readonly server: string,
     readonly link: PeerLink,
   ) {}
+
+  /** A delta is on its way to it. */
+  sent(bytes: number): void {
+    this.deltasSent += 1
+    this.deltaBytes = Math.min(DELTA_BYTES, this.deltaBytes + DELTA_GROWTH * bytes)
+  }
 
   hosts(partition: string): boolean {
     return this.vectors.has(partition)

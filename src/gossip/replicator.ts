@@ -1,7 +1,6 @@
 import type { Delta } from '../crdt/cell.js'
 import { deltaFromTuple } from '../crdt/delta-codec.js'
 import { encodeDelta } from '../crdt/delta-encoder.js'
-import { DELTA_BYTES } from '../crdt/limits.js'
 import type { Partition, ReplicaState } from '../crdt/partition.js'
 import { FrameError } from '../sync/errors.js'
 import { isReplicaId, type ReplicaId, serverOfReplica } from '../sync/identity.js'
@@ -187,7 +186,9 @@ export class Replicator {
       replica: delta.replica,
       to: state.known,
     })
-    if (delta.from === known) this.recent.add(delta, Uint8Array.prototype.slice.call(bytes))
+    // Without another peer there is nobody to send it on to.
+    if (delta.from === known && this.peers.size > 1)
+      this.recent.add(delta, Uint8Array.prototype.slice.call(bytes))
     this.advanced(partition, state, peer)
     this.ports.merged()
   }
@@ -263,14 +264,14 @@ export class Replicator {
     const known = partition.known(replica)
     peer.behind.delete(key)
     const recent = this.recent.find(name, replica, from, known)
-    const piece = recent ?? this.encodeSince(partition, replica, from, false)
+    const piece = recent ?? this.encodeSince(peer, partition, replica, from, false)
     if (!piece) return true
     if (!peer.link.sendBulk(piece.bytes)) {
       peer.blocked = true
       peer.markBehind(name, replica)
       return false
     }
-    peer.deltasSent += 1
+    peer.sent(piece.bytes.length)
     peer.setPosition(name, replica, piece.to)
     if (piece.to < known) peer.markBehind(name, replica)
     return true
@@ -280,7 +281,7 @@ export class Replicator {
     const repair = peer.repairs[0]
     if (!repair) return false
     const partition = this.ports.partitions.get(repair.partition)!
-    const piece = this.encodeSince(partition, repair.replica, repair.from, true)
+    const piece = this.encodeSince(peer, partition, repair.replica, repair.from, true)
     if (!piece) {
       peer.repairs.shift()
       return true
@@ -289,18 +290,19 @@ export class Replicator {
       peer.blocked = true
       return false
     }
-    peer.deltasSent += 1
+    peer.sent(piece.bytes.length)
     repair.from = piece.to
     return true
   }
 
   private encodeSince(
+    peer: Peer,
     partition: Partition,
     replica: ReplicaId,
     from: number,
     repair: boolean,
   ): { to: number; bytes: Uint8Array } | undefined {
-    const delta = partition.deltaSince(replica, from, DELTA_BYTES, repair)
+    const delta = partition.deltaSince(replica, from, peer.deltaBytes, repair)
     return delta && { to: delta.to, bytes: encodeDelta(delta) }
   }
 

@@ -1,4 +1,5 @@
 import type { Scheduler } from '../environment/environment.js'
+import { nextTurn } from '../environment/next-turn.js'
 import { forEachRecord } from './frame.js'
 import {
   type JournalOptions,
@@ -46,6 +47,6 @@ export class Replayer {
     this.#batch = []
     this.#batchBytes = 0
     await this.#replay(batch, this.#source)
-    await new Promise<void>((resolve) => this.#scheduler.soon(resolve))
+    await nextTurn(this.#scheduler)
   }
 }

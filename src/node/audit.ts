@@ -2,6 +2,7 @@ import { type AuditSources, ItemAuditor, type ItemSums } from '../audit/item-sum
 import { counterEntries } from '../audit/survey.js'
 import type { Partition } from '../crdt/partition.js'
 import type { Scheduler } from '../environment/environment.js'
+import { nextTurn } from '../environment/next-turn.js'
 import { worldOfPartition } from './partitions.js'
 
 /**
@@ -44,7 +45,7 @@ export async function* auditItems(
       if (signal?.aborted) return
       yield entry
     }
-    await new Promise<void>((resolve) => scheduler.soon(resolve))
+    await nextTurn(scheduler)
   }
 }
 

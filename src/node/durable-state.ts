@@ -113,6 +113,13 @@ export class DurableState {
     return this.committer.groupOf(partition)
   }
 
+  /** Those of writes that no flush has taken yet. */
+  openGroups(): WriteGroup[] {
+    return [...this.partitions.byName.values()]
+      .filter(({ own }) => !own.isEmpty)
+      .map((partition) => this.groupOf(partition))
+  }
+
   /** Journals records of the Raft group; returns the position at which they are durable. */
   append(records: readonly Uint8Array[]): number {
     return this.openJournal.append(records)

@@ -1,6 +1,7 @@
 import { CellKind } from '../crdt/cell.js'
 import type { Partition } from '../crdt/partition.js'
 import type { Environment, KeyPair } from '../environment/environment.js'
+import { nextTurn } from '../environment/next-turn.js'
 import type { JournalStatus } from '../journal/journal.js'
 import type { LinkManager } from '../link/link-manager.js'
 import { MIN_SECRET_BYTES } from '../link/link-manager-options.js'
@@ -208,12 +209,17 @@ export class NodeCore implements StorageHost, DurableStateOwner {
 
   /** @throws AddressInUseError */
   async connect(): Promise<void> {
+    const { scheduler } = this.environment
+    // Over several turns: all of this code runs for the first time, in a process that may have a game running.
+    await nextTurn(scheduler)
     // A replica that has never run before has nothing that its peers could know better.
     if (this.durables.incarnation.starts === 1) this.rejoin.verify()
     this.rejoin.start()
     this.writership.start(this.config.recoverRaft !== undefined)
+    await nextTurn(scheduler)
     await this.links.start()
     this.presence.announce()
+    await nextTurn(scheduler)
     this.targets.now()
     this.gossip.start()
     this.settlements.start()
@@ -266,10 +272,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
 
   async flush(level: ConsistencyLevel, options: ReachOptions): Promise<void> {
     this.requireWritable()
-    const groups = [...this.partitions()]
-      .filter(({ own }) => !own.isEmpty)
-      .map((partition) => this.groupOf(partition))
-    await Promise.all(groups.map((group) => this.reached(group, level, options)))
+    await Promise.all(this.durables.openGroups().map((group) => this.reached(group, level, options)))
     await this.durables.committer.whenIdle()
   }
 
@@ -384,14 +387,11 @@ export class NodeCore implements StorageHost, DurableStateOwner {
       await this.presence.depart(this.consistency.waiters, this.links.links.size > 0)
     }
     this.gossip.announceLeave()
-    let failure: unknown
     // Writes become durable and go out before the links close; a disk that takes none is reported by `close`.
     await this.durables.committer.whenIdle()
     this.gossip.stop()
     await this.links.stop()
-    await this.durables.close().catch((error: unknown) => {
-      failure = error
-    })
+    const failure = await this.durables.close().catch((error: unknown) => error)
     this.consistency.stop()
     this.readiness.fail(new NotRunningError('the node stopped before it was ready'), true)
     this.emitter.emit('stopped')

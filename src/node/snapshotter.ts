@@ -1,6 +1,7 @@
 import { encodeDelta } from '../crdt/delta-encoder.js'
 import { DELTA_BYTES } from '../crdt/limits.js'
 import type { Partition } from '../crdt/partition.js'
+import { nextTurn } from '../environment/next-turn.js'
 import type { Journal, SnapshotWriter } from '../journal/journal.js'
 import { encodeMessage } from '../wire/encode.js'
 import {
@@ -60,7 +61,7 @@ async function writeState(
   const write = async (records: readonly Uint8Array[]) => {
     for (const record of records) bytes += record.length
     await writer.write(records)
-    await new Promise<void>((resolve) => source.soon(resolve))
+    await nextTurn(source)
   }
   await write(head)
   for (const record of raftRecords) await write([record])

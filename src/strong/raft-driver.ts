@@ -1,4 +1,5 @@
 import type { Environment, Timer } from '../environment/environment.js'
+import { nextTurn } from '../environment/next-turn.js'
 import type { MembershipChange } from '../raft/configuration.js'
 import type { Message } from '../raft/messages.js'
 import type { Mutations } from '../raft/mutations.js'
@@ -328,7 +329,7 @@ export class RaftDriver {
 
   private async compact(): Promise<void> {
     const { append, disk, environment, whenDurable } = this.options
-    const turn = () => new Promise<void>((resolve) => environment.scheduler.soon(resolve))
+    const turn = () => nextTurn(environment.scheduler)
     const image = await takeImage(this.machine, this.raft.snapshotMetadata(this.appliedIndex), turn)
     // A snapshot from a leader may have come in between; it is further than this one.
     if (this.stopped || image.metadata.index <= (disk.image?.metadata.index ?? 0)) return

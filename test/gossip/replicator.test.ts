@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import t from 'tap'
+import { DELTA_BYTES } from '../../src/crdt/limits.js'
+import { FIRST_DELTA_BYTES } from '../../src/gossip/peer.js'
 import { MAX_RECENT_BYTES } from '../../src/gossip/recent-deltas.js'
 import { FrameError } from '../../src/sync/errors.js'
 import { encodeMessage } from '../../src/wire/encode.js'
@@ -206,6 +208,31 @@ t.test('a large backlog against a full journal does not resend in a loop', async
   b!.replicator.exchangeDigests()
   network.settle(500)
   t.ok(equal(network))
+})
+
+t.test('a backlog begins with small deltas and goes on with larger ones, per link', async (t) => {
+  const network = Network.of('ab')
+  const [a, b] = network.servers
+  for (let item = 0; item < 20_000; item++) a!.deposit(`a rather long item name ${item}`)
+  a!.flush(40_000)
+  a!.sync()
+  for (const way of ['at first', 'after the link was lost']) {
+    network.connect(a!, b!)
+    while (network.direction(b!, a!).control.length > 0) network.deliver(b!, a!)
+    const sizes: number[] = []
+    while (sizes.length < 20) {
+      sizes.push(...network.direction(a!, b!).bulk.map(({ length }) => length))
+      network.direction(a!, b!).bulk.length = 0
+      a!.turn()
+    }
+    t.ok(sizes[0]! < 2 * FIRST_DELTA_BYTES, way)
+    t.ok(
+      sizes.every((size, position) => position === 0 || size < 1.5 * sizes[position - 1]!),
+      'no jump',
+    )
+    t.ok(sizes.at(-1)! > DELTA_BYTES / 2, 'in the end they are full')
+    network.cut(a!, b!)
+  }
 })
 
 t.test('a slow peer costs no queue, and gets state instead of operations when it drains', async (t) => {
