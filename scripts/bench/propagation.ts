@@ -1,4 +1,6 @@
 import { randomBytes } from 'node:crypto'
+import { constants, open } from 'node:fs/promises'
+import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { MeshNode } from '../../src/index.js'
 import type { Benchmark, BenchmarkContext } from './benchmark.js'
@@ -17,6 +19,8 @@ const WARM_UP_SHARE = 0.25
 const MIN_WARM_UP = 100
 /** Pause between two changes, so that each finds everything at rest, as most do in a game. */
 const PAUSE_MS = 2
+/** About what one change takes in the journal. */
+const APPEND_BYTES = 160
 /** A change not seen for so long is a failure, not a sample. */
 const TIMEOUT_MS = 10_000
 const MIN_SAMPLES = 50
@@ -31,6 +35,13 @@ export const propagation: Benchmark = {
 /** Makes one change and tells how long it took until the observer saw it. */
 type Change = () => Promise<number>
 
+interface Samples {
+  readonly ours: number[]
+  readonly theirs: number[]
+  readonly disk: number[]
+  warmUps: number
+}
+
 async function run(context: BenchmarkContext): Promise<Readonly<Record<string, number | null>>> {
   const { report, workplace } = context
   const observer = Child.start<ObserverChild>(
@@ -40,7 +51,8 @@ async function run(context: BenchmarkContext): Promise<Readonly<Record<string, n
   const sightings = new Sightings(observer)
   const ours = await meshChange(context, observer, sightings)
   const theirs = await redisChange(context, observer, sightings)
-  const samples = await measure(context.seconds, ours, theirs)
+  const disk = await diskAppend(context)
+  const samples = await measure(context.seconds, ours, theirs, disk)
   report.line(
     `from just before the call on one server until the change is seen in another process (loopback), ` +
       `one at a time, ${samples.ours.length} of each in turn, after ${samples.warmUps} of each without a pause`,
@@ -53,6 +65,7 @@ async function run(context: BenchmarkContext): Promise<Readonly<Record<string, n
       'Redis: HINCRBY + PUBLISH, appendfsync always, then the message',
       theirs ? describe(samples.theirs) : 'no redis-server found',
     ],
+    [`the disk alone: ${APPEND_BYTES} bytes appended durably, awaited`, describe(samples.disk)],
   ])
   return {
     p50_ms: rounded(percentile(samples.ours, 0.5), 3),
@@ -66,8 +79,9 @@ async function measure(
   seconds: number,
   ours: Change,
   theirs: Change | undefined,
-): Promise<{ ours: number[]; theirs: number[]; warmUps: number }> {
-  const samples = { ours: [] as number[], theirs: [] as number[], warmUps: 0 }
+  disk: Change,
+): Promise<Samples> {
+  const samples: Samples = { ours: [], theirs: [], disk: [], warmUps: 0 }
   const warmMs = performance.now() + seconds * 1000 * WARM_UP_SHARE
   for (let count = 0; count < MIN_WARM_UP || performance.now() < warmMs; count++) {
     await ours()
@@ -78,6 +92,8 @@ async function measure(
   while (performance.now() < endMs || samples.ours.length < MIN_SAMPLES) {
     await delay(PAUSE_MS)
     samples.ours.push(await ours())
+    await delay(PAUSE_MS)
+    samples.disk.push(await disk())
     if (!theirs) continue
     await delay(PAUSE_MS)
     samples.theirs.push(await theirs())
@@ -134,6 +150,20 @@ async function redisChange(
     const seenMs = await seen
     await answered
     return seenMs - startedMs
+  }
+}
+
+/** What both have to wait for, whoever waits and in whichever thread: the part that no program can do without. */
+async function diskAppend({ workplace }: BenchmarkContext): Promise<Change> {
+  const path = join(await workplace.directory('disk'), 'appended')
+  const { O_APPEND, O_CREAT, O_DSYNC, O_WRONLY } = constants
+  const file = await open(path, O_APPEND | O_CREAT | O_DSYNC | O_WRONLY)
+  workplace.onClose(() => file.close())
+  const bytes = new Uint8Array(APPEND_BYTES)
+  return async () => {
+    const startedMs = monotonicMs()
+    await file.write(bytes)
+    return monotonicMs() - startedMs
   }
 }
 
