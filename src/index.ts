@@ -23,7 +23,7 @@ export type { MemberStatus, NodeStatus, PartitionStatus, RaftPeerView, RaftView 
 export type { Storage } from './node/storage.js'
 export type { ItemQuantity, QuantityChange } from './node/storage-host.js'
 export type { TransferProgress } from './node/transfer-runner.js'
-export type { DepositOptions, WithdrawOptions } from './node/withdraw-options.js'
+export type { OperationOptions, WithdrawOptions } from './node/withdraw-options.js'
 export type { Withdrawal, WithdrawalCase } from './node/withdrawal.js'
 export type { Anchor } from './registry/anchor.js'
 export type { Anchors } from './registry/anchors.js'

@@ -4,7 +4,7 @@ import { nextTurn } from '../environment/next-turn.js'
 import type { MeshNode } from '../node/mesh-node.js'
 import type { Receipt } from '../node/receipt.js'
 import type { Storage } from '../node/storage.js'
-import type { DepositOptions } from '../node/withdraw-options.js'
+import type { OperationOptions } from '../node/withdraw-options.js'
 import { CONSISTENCY_LEVELS, READ_LEVELS } from '../sync/consistency.js'
 import { auditMethods } from './audit-methods.js'
 import { describeMember, describeStatus } from './describe.js'
@@ -125,7 +125,7 @@ async function withdraw(node: MeshNode, params: unknown): Promise<JsonValue> {
   return { ...describeChange(storage, taken, asked), kind: taken.kind, withdrawal_id: taken.id ?? null }
 }
 
-function askedBy({ by, operation_id: operationId }: v.InferOutput<typeof depositSchema>): DepositOptions {
+function askedBy({ by, operation_id: operationId }: v.InferOutput<typeof depositSchema>): OperationOptions {
   return { ...(by !== undefined && { by }), ...(operationId !== undefined && { operationId }) }
 }
 

@@ -1,16 +1,15 @@
-import type { OwnWrite } from '../crdt/own-writes.js'
 import type { Partition } from '../crdt/partition.js'
 import type { Quantity } from '../crdt/rights.js'
 import { Borrowing } from './borrowing.js'
 import { Demand } from './demand.js'
 import type { BorrowAsk, ItemPlace } from './effects.js'
+import type { Beside } from './withdraw-request.js'
 
 export interface Waiting {
   readonly id: string
   readonly amount: Quantity
   readonly untilMs: number
-  /** Written in one batch with the withdrawal. */
-  readonly beside: OwnWrite | undefined
+  readonly beside: Beside | undefined
 }
 
 /** What is under way for one item beside its cells. Nothing in it must survive a crash. */

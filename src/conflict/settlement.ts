@@ -15,7 +15,7 @@ import { ProvisionalIndex } from './provisional-index.js'
 import { fillReserve, spareRights } from './reserves.js'
 import { type ConflictResolver, lowerIdResolver, requiresPerson } from './resolver.js'
 import { type Standing, UNDISPUTED } from './standing.js'
-import type { WithdrawOutcome, WithdrawRequest } from './withdraw-request.js'
+import type { Beside, WithdrawOutcome, WithdrawRequest } from './withdraw-request.js'
 
 export type { WithdrawOutcome, WithdrawRequest } from './withdraw-request.js'
 
@@ -65,10 +65,9 @@ export class Settlement {
   }
 
   /** Takes `amount` when the own rights cover it; otherwise nothing happens. Costs no more than a deposit. */
-  tryWithdraw(entry: number, amount: Quantity, beside?: OwnWrite): boolean {
+  tryWithdraw(entry: number, amount: Quantity, beside?: Beside): boolean {
     if (!this.standing.isCertain() || this.partition.own.rights(entry) < amount) return false
-    if (beside) this.partition.own.batch([{ entry, withdrawn: amount }, beside])
-    else this.partition.own.withdraw(entry, amount)
+    this.takeOut(entry, amount, beside)
     this.items.took(entry, amount)
     return true
   }
@@ -93,7 +92,7 @@ export class Settlement {
     const { madeAtMs = nowMs } = request
     const withdrawal = { id, replica, storage, item, amount, madeAtMs, state: 'open' } as const
     const writes = [{ entry, withdrawn: amount }, this.index.write(withdrawal, nowMs)]
-    this.partition.own.batch(beside ? [...writes, beside] : writes)
+    this.partition.own.batch(beside ? [...writes, beside()] : writes)
     this.evaluate(entry, nowMs)
     return { type: 'provisional', withdrawal }
   }
@@ -326,13 +325,17 @@ export class Settlement {
     this.effects.add({ type: state === 'parked' ? 'parked' : 'settled', withdrawal: closed })
   }
 
+  private takeOut(entry: number, amount: Quantity, beside: Beside | undefined): void {
+    if (beside) this.partition.own.batch([{ entry, withdrawn: amount }, beside()])
+    else this.partition.own.withdraw(entry, amount)
+  }
+
   private makeWaiting(entry: number): void {
     const waiting = this.items.get(entry)?.waiting
     while (waiting && waiting.length > 0 && this.partition.own.rights(entry) >= waiting[0]!.amount) {
       const { id, amount, beside } = waiting.shift()!
       this.waitingCount -= 1
-      if (beside) this.partition.own.batch([{ entry, withdrawn: amount }, beside])
-      else this.partition.own.withdraw(entry, amount)
+      this.takeOut(entry, amount, beside)
       this.effects.add({ type: 'withdrawn', id })
     }
   }

@@ -3,6 +3,9 @@ import type { ProvisionalWithdrawal } from '../crdt/provisional.js'
 import type { Quantity } from '../crdt/rights.js'
 import type { ItemPlace } from './effects.js'
 
+/** Makes what is written in one batch with a withdrawal, once that is made; a refused one leaves nothing behind. */
+export type Beside = () => OwnWrite
+
 export interface WithdrawRequest extends ItemPlace {
   readonly amount: Quantity
   /** UUIDv7. Names the provisional withdrawal or the waiting one. */
@@ -12,8 +15,7 @@ export interface WithdrawRequest extends ItemPlace {
   readonly madeAtMs?: number
   /** A `backed` one waits for rights until then. */
   readonly untilMs: number
-  /** Written in one batch with the withdrawal, whenever that is made. */
-  readonly beside?: OwnWrite
+  readonly beside?: Beside
 }
 
 export type WithdrawOutcome =

@@ -1,6 +1,5 @@
 import { CellKind } from '../crdt/cell.js'
 import type { Namespace } from '../crdt/cell-table.js'
-import type { OwnWrite } from '../crdt/own-writes.js'
 import type { Partition } from '../crdt/partition.js'
 import { checkAmount } from '../sync/checks.js'
 import {
@@ -13,33 +12,27 @@ import { canonicalItemKey, type ItemKey } from '../sync/item-key.js'
 import { type BatchWrite, batchContent, prepareBatch } from './batch.js'
 import { ChangeStream } from './change-stream.js'
 import { checkReadOptions, type ReadOptions } from './fresh-reads.js'
+import { type NamedCall, NamedOperations } from './named-operations.js'
 import type { OperationLog } from './operation-log.js'
-import {
-  type ByOption,
-  type Operation,
-  type OperationRecorder,
-  operationsOf,
-  type Who,
-} from './operation-recorder.js'
+import { type Operation, type OperationRecorder, operationsOf, type Who } from './operation-recorder.js'
 import { Receipt } from './receipt.js'
 import type { ItemQuantity, QuantityChange, StorageHost } from './storage-host.js'
 import {
   type CheckedWithdrawOptions,
   checkWithdrawOptions,
-  type DepositOptions,
+  type OperationOptions,
   requireOptions,
   type WithdrawOptions,
 } from './withdraw-options.js'
 import { Withdrawal } from './withdrawal.js'
 import type { MadeWithdrawal, Withdrawals } from './withdrawals.js'
-import { WriteGroup } from './write-group.js'
+import type { WriteGroup } from './write-group.js'
 
 /** A named collection of items, shared by all servers that host its partition. */
 export class Storage {
   private readonly namespace: Namespace
   private readonly streams = new Set<ChangeStream<number, QuantityChange>>()
-  /** Operation ids of backed withdrawals that wait for rights. */
-  private readonly underWay = new Set<string>()
+  private readonly named: NamedOperations
 
   /** @internal */
   constructor(
@@ -49,13 +42,14 @@ export class Storage {
     private readonly partition: Partition,
     private readonly host: StorageHost,
     private readonly withdrawals: Withdrawals,
-    private readonly operations: OperationLog,
+    operations: OperationLog,
     /** Durability 'sync': calls that are awaited resolve only when the journal holds what they have written. */
     private readonly awaitsDisk: boolean,
     /** Undefined: no ledger is kept. */
     private readonly recorder?: OperationRecorder,
   ) {
     this.namespace = partition.table.namespace(CellKind.counter, id)
+    this.named = new NamedOperations(id, partition, host, withdrawals, operations)
   }
 
   /**
@@ -64,7 +58,7 @@ export class Storage {
    * @throws InvalidArgumentError (nothing changed); NotRunningError; DiskFullError or JournalFailedError;
    * ConflictError when the operation id was used for something else
    */
-  deposit(item: string | ItemKey, amount: number | bigint, options?: DepositOptions): Receipt {
+  deposit(item: string | ItemKey, amount: number | bigint, options?: OperationOptions): Receipt {
     const quantity = checkAmount(amount)
     if (options) requireOptions(options, ['operationId', 'by'], 'deposit')
     this.requireWritable('deposit', item, quantity, options)
@@ -74,30 +68,38 @@ export class Storage {
     return this.deposited(entry, quantity, options)
   }
 
-  private depositOnce(item: string | ItemKey, quantity: number | bigint, options: DepositOptions): Receipt {
-    const operationId = options.operationId!
+  private depositOnce(item: string | ItemKey, quantity: number | bigint, options: OperationOptions): Receipt {
     const key = this.key(item)
-    const content = `deposit ${quantity} ${key}`
-    const known = this.operations.find(this.id, operationId, content)
-    if (known) return new Receipt(this.host, this.groupOfKnown(known.isPending), quantity)
+    const call = { operationId: options.operationId!, content: `deposit ${quantity} ${key}` }
+    const known = this.named.receipt(call, quantity)
+    if (known) return known
     const entry = this.entry(key)
-    const record = this.operations.write(this.id, operationId, content, '')
-    this.partition.own.batch([{ entry, deposited: quantity }, record])
+    this.partition.own.batch([{ entry, deposited: quantity }, this.named.record(call)])
     return this.deposited(entry, quantity, options)
   }
 
   /**
    * Takes items out within the tick, if this server's rights cover them: such a withdrawal is final, whatever
-   * happens anywhere. Undefined, and nothing changed, when they do not: then `withdraw` may still succeed.
-   * @throws InvalidArgumentError, NotRunningError, DiskFullError, JournalFailedError
+   * happens anywhere. Undefined, and nothing changed, when they do not: then `withdraw` may still succeed. With an
+   * `operationId`, a second call with the same id gives the first one's withdrawal.
+   * @throws InvalidArgumentError, ConflictError, NotRunningError, DiskFullError, JournalFailedError
    */
-  tryWithdraw(item: string | ItemKey, amount: number | bigint, options?: ByOption): Withdrawal | undefined {
+  tryWithdraw(
+    item: string | ItemKey,
+    amount: number | bigint,
+    options?: OperationOptions,
+  ): Withdrawal | undefined {
     const quantity = checkAmount(amount)
-    if (options) requireOptions(options, ['by'], 'tryWithdraw')
+    if (options) requireOptions(options, ['operationId', 'by'], 'tryWithdraw')
     this.requireWritable('withdraw', item, quantity, options)
+    const operationId = options?.operationId
+    const call = operationId === undefined ? undefined : withdrawCall(operationId, quantity, this.key(item))
+    const known = this.named.withdrawal(call, quantity)
+    if (known) return known
     const { entries } = this.namespace
     const entry = (typeof item === 'string' ? entries.get(item) : undefined) ?? entries.get(this.key(item))
-    if (entry === undefined || !this.withdrawals.tryWithdraw(entry, quantity)) return undefined
+    const beside = call && (() => this.named.record(call))
+    if (entry === undefined || !this.withdrawals.tryWithdraw(entry, quantity, beside)) return undefined
     return this.withdrawn(entry, quantity, this.host.groupOf(this.partition), undefined, options)
   }
 
@@ -154,39 +156,31 @@ export class Storage {
     quantity: number | bigint,
     options: Omit<CheckedWithdrawOptions, 'level'>,
   ): Promise<Withdrawal> {
-    const { mode, timeoutMs, signal, operationId } = options
-    const content = `withdraw ${quantity} ${key}`
-    const known = operationId !== undefined && this.operations.find(this.id, operationId, content)
-    if (known) {
-      const made = this.withdrawals.recall(this.id, known.withdrawalId)
-      return new Withdrawal(this.host, this.groupOfKnown(known.isPending), quantity, made)
-    }
-    const id = this.host.withdrawalId()
-    const beside =
-      operationId === undefined ? undefined : this.operations.write(this.id, operationId, content, id)
-    if (mode === 'optimistic') return this.withdrawAtOnce(key, quantity, id, beside, options)
-    if (operationId !== undefined) this.requireNotUnderWay(operationId)
+    const { mode, timeoutMs, signal } = options
+    const call = withdrawCall(options.operationId, quantity, key)
+    const known = this.named.withdrawal(call, quantity)
+    if (known) return known
+    if (mode === 'optimistic') return this.withdrawAtOnce(key, quantity, call, options)
     const entry = this.knownEntry(key, quantity)
-    if (operationId !== undefined) this.underWay.add(operationId)
-    try {
-      const place = { storage: this.id, item: key }
-      const made = await this.withdrawals.withdrawBacked(place, quantity, id, { timeoutMs, signal, beside })
-      return this.withdrawn(entry, quantity, made.group, made, options)
-    } finally {
-      if (operationId !== undefined) this.underWay.delete(operationId)
-    }
+    const id = this.host.withdrawalId()
+    const beside = call && (() => this.named.record(call, id))
+    const place = { storage: this.id, item: key }
+    const made = await this.named.alone(call, () =>
+      this.withdrawals.withdrawBacked(place, quantity, id, { timeoutMs, signal, beside }),
+    )
+    return this.withdrawn(entry, quantity, made.group, made, options)
   }
 
   /**
    * The synchronous form of an optimistic `withdraw`: backed if the rights are here, else provisional, at once.
    * @throws what `withdraw` rejects with
    */
-  withdrawNow(item: string | ItemKey, amount: number | bigint, options?: ByOption): Withdrawal {
+  withdrawNow(item: string | ItemKey, amount: number | bigint, options?: OperationOptions): Withdrawal {
     const taken = this.tryWithdraw(item, amount, options)
     if (taken) return taken
     const key = this.key(item)
     try {
-      return this.withdrawAtOnce(key, amount, this.host.withdrawalId(), undefined, options)
+      return this.withdrawAtOnce(key, amount, withdrawCall(options?.operationId, amount, key), options)
     } catch (error) {
       this.recorder?.refused([this.operation('withdraw', key, amount)], options, error)
       throw error
@@ -200,7 +194,7 @@ export class Storage {
    * @throws InvalidArgumentError, InsufficientRightsError (nothing changed), ConflictError, NotRunningError,
    * DiskFullError, JournalFailedError
    */
-  batch(writes: readonly BatchWrite[], options: DepositOptions = {}): Receipt {
+  batch(writes: readonly BatchWrite[], options: OperationOptions = {}): Receipt {
     requireOptions(options, ['operationId', 'by'], 'batch')
     try {
       this.host.requireWritable()
@@ -211,15 +205,15 @@ export class Storage {
     }
   }
 
-  private writeTogether(writes: readonly BatchWrite[], options: DepositOptions): Receipt {
+  private writeTogether(writes: readonly BatchWrite[], options: OperationOptions): Receipt {
     const { operationId } = options
-    const content = operationId === undefined ? '' : batchContent(this.id, writes)
-    const known = operationId !== undefined && this.operations.find(this.id, operationId, content)
-    if (known) return new Receipt(this.host, this.groupOfKnown(known.isPending), 0)
+    const call =
+      operationId === undefined ? undefined : { operationId, content: batchContent(this.id, writes) }
+    const known = this.named.receipt(call, 0)
+    if (known) return known
     const spendable = (entry: number) => this.withdrawals.spendable(entry)
     const prepared = prepareBatch(this.partition, this.id, writes, spendable)
-    const record = operationId === undefined ? [] : [this.operations.write(this.id, operationId, content, '')]
-    this.partition.own.batch([...prepared, ...record])
+    this.partition.own.batch(call ? [...prepared, this.named.record(call)] : prepared)
     for (const { entry } of prepared) this.host.changedHere(this.partition, entry)
     const group = this.host.groupOf(this.partition)
     this.recorder?.madeTogether(operationsOf(this.id, this.world, writes), options, group)
@@ -229,11 +223,12 @@ export class Storage {
   private withdrawAtOnce(
     key: string,
     quantity: number | bigint,
-    id: string,
-    beside: OwnWrite | undefined,
+    call: NamedCall | undefined,
     who: Who | undefined,
   ): Withdrawal {
     const entry = this.knownEntry(key, quantity)
+    const id = this.host.withdrawalId()
+    const beside = call && (() => this.named.record(call, id))
     const made = this.withdrawals.withdrawOptimistic({ storage: this.id, item: key }, quantity, id, beside)
     return this.withdrawn(entry, quantity, made.group, made, who)
   }
@@ -254,20 +249,6 @@ export class Storage {
     const entry = this.namespace.entries.get(key)
     if (entry === undefined) throw new InsufficientQuantityError(BigInt(quantity), 0n, key)
     return entry
-  }
-
-  private requireNotUnderWay(operationId: string): void {
-    if (this.underWay.has(operationId)) throw new ConflictError(`operation ${operationId} is still under way`)
-  }
-
-  /** The group commit of something that was written before: under way, or long durable. */
-  private groupOfKnown(isPending: boolean): WriteGroup {
-    if (isPending) return this.host.groupOf(this.partition)
-    const { replica, known } = this.partition.ownReplica
-    const group = new WriteGroup()
-    group.durable.reach(undefined)
-    group.numbered.reach({ partition: this.partition.name, replica, number: known })
-    return group
   }
 
   private simulate(key: string, quantity: number | bigint): Withdrawal {
@@ -385,6 +366,15 @@ export class Storage {
     }
     return canonicalItemKey(item)
   }
+}
+
+/** The same content for every kind of call, since a retry may ask for it in another way. */
+function withdrawCall(
+  operationId: string | undefined,
+  quantity: number | bigint,
+  key: string,
+): NamedCall | undefined {
+  return operationId === undefined ? undefined : { operationId, content: `withdraw ${quantity} ${key}` }
 }
 
 /** @throws OutcomeUnknownError */

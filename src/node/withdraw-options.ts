@@ -4,7 +4,7 @@ import { CONSISTENCY_LEVELS } from '../sync/consistency.js'
 import { InvalidArgumentError } from '../sync/errors.js'
 import type { ByOption } from './operation-recorder.js'
 
-export interface DepositOptions extends ByOption {
+export interface OperationOptions extends ByOption {
   /** Names the operation: a retry with the same id takes effect once, also after a restart of this server. */
   readonly operationId?: string
 }

@@ -1,6 +1,6 @@
 import type { ConflictResolver } from '../conflict/resolver.js'
 import type { Standing } from '../conflict/standing.js'
-import type { OwnWrite } from '../crdt/own-writes.js'
+import type { Beside } from '../conflict/withdraw-request.js'
 import type { Partition } from '../crdt/partition.js'
 import type { ProvisionalWithdrawal } from '../crdt/provisional.js'
 import type { Environment } from '../environment/environment.js'
@@ -24,5 +24,5 @@ export interface WithdrawalsOptions {
 export interface BackedOptions {
   readonly timeoutMs: number
   readonly signal: AbortSignal | undefined
-  readonly beside: OwnWrite | undefined
+  readonly beside: Beside | undefined
 }

@@ -1,7 +1,7 @@
 import type { Effect, ItemPlace } from '../conflict/effects.js'
 import { Settlement, type WithdrawRequest } from '../conflict/settlement.js'
+import type { Beside } from '../conflict/withdraw-request.js'
 import { addQuantities } from '../crdt/column.js'
-import type { OwnWrite } from '../crdt/own-writes.js'
 import { outcomeOf, type ProvisionalOutcome, type ProvisionalWithdrawal } from '../crdt/provisional.js'
 import type { Quantity } from '../crdt/rights.js'
 import type { Environment, Timer } from '../environment/environment.js'
@@ -108,7 +108,7 @@ export class Withdrawals {
     this.runSoon()
   }
 
-  tryWithdraw(entry: number, amount: Quantity, beside?: OwnWrite): boolean {
+  tryWithdraw(entry: number, amount: Quantity, beside?: Beside): boolean {
     return this.settlement.tryWithdraw(entry, amount, beside)
   }
 
@@ -145,7 +145,7 @@ export class Withdrawals {
   }
 
   /** @throws InsufficientQuantityError */
-  withdrawOptimistic(place: ItemPlace, amount: Quantity, id: string, beside?: OwnWrite): MadeWithdrawal {
+  withdrawOptimistic(place: ItemPlace, amount: Quantity, id: string, beside?: Beside): MadeWithdrawal {
     const made = this.begin({
       ...place,
       amount,

@@ -68,6 +68,8 @@ class Virtual {
 const IDS = [
   ['deposit', (vault: Storage) => vault.deposit(DIAMOND, 10, { operationId: 'deposit-1' })],
   ['withdraw', (vault: Storage) => vault.withdraw(DIAMOND, 2, { operationId: 'withdraw-1' })],
+  ['tryWithdraw', (vault: Storage) => vault.tryWithdraw(DIAMOND, 1, { operationId: 'try-1' })],
+  ['withdrawNow', (vault: Storage) => vault.withdrawNow(DIAMOND, 1, { operationId: 'now-1' })],
   [
     'a move to another storage',
     (vault: Storage) =>
@@ -91,7 +93,9 @@ t.test(
     const expected = [
       [10n, 0n],
       [8n, 0n],
-      [5n, 3n],
+      [7n, 0n],
+      [6n, 0n],
+      [3n, 3n],
     ]
     for (const [position, [name, operate]] of IDS.entries()) {
       await server.within((vault) => {
@@ -105,7 +109,7 @@ t.test(
       t.same(amounts(), expected[position], `${name}, after a crash`)
     }
     for (const [, operate] of IDS) await server.within((vault) => operate(vault))
-    t.same(amounts(), [5n, 3n])
+    t.same(amounts(), [3n, 3n])
   },
 )
 
@@ -142,6 +146,79 @@ t.test(
     }
   },
 )
+
+t.test('one id is one withdrawal, in whatever way it is asked for', async (t) => {
+  const mesh = new TestMesh()
+  t.teardown(() => mesh.close())
+  const a = await mesh.start('a')
+  const b = await mesh.start('b', { peers: [a.address!] })
+  await Promise.all([a.ready, b.ready])
+  vaultOf(a).deposit(DIAMOND, 10)
+  await until(() => vaultOf(b).quantity(DIAMOND) === 10n)
+  b.setCut(['a'])
+  await until(() => b.status().links === 0)
+  const named = { operationId: 'op-1' }
+  const once = { ...named, mode: 'backed', timeoutMs: 60_000 } as const
+  const waiting = vaultOf(b).withdraw(DIAMOND, 4, once)
+  const underWay = { code: 'CONFLICT', message: /op-1 is still under way/ }
+  t.throws(() => vaultOf(b).withdrawNow(DIAMOND, 4, named), underWay)
+  t.throws(() => vaultOf(b).tryWithdraw(DIAMOND, 4, named), underWay)
+  t.throws(() => vaultOf(b).deposit(DIAMOND, 4, named), underWay)
+  t.throws(() => vaultOf(b).batch([{ item: DIAMOND, deposit: 4 }], named), underWay)
+  await t.rejects(vaultOf(b).withdraw(DIAMOND, 4, named), underWay)
+  await t.rejects(vaultOf(b).withdraw(DIAMOND, 4, once), underWay)
+  b.setCut([])
+  t.equal((await waiting).kind, 'backed')
+  t.equal(vaultOf(b).withdrawNow(DIAMOND, 4, named).kind, 'backed')
+  t.equal(vaultOf(b).tryWithdraw(DIAMOND, 4, named)?.kind, 'backed')
+  t.equal((await vaultOf(b).withdraw(DIAMOND, 4, named)).kind, 'backed')
+  t.throws(() => vaultOf(b).tryWithdraw(DIAMOND, 3, named), { code: 'CONFLICT' })
+  t.equal(vaultOf(b).quantity(DIAMOND), 6n, 'taken once')
+})
+
+t.test('a provisional withdrawal is given again as it stands', async (t) => {
+  const mesh = new TestMesh()
+  t.teardown(() => mesh.close())
+  const a = await mesh.start('a')
+  const b = await mesh.start('b', { peers: [a.address!] })
+  await Promise.all([a.ready, b.ready])
+  vaultOf(a).deposit(DIAMOND, 10)
+  await until(() => vaultOf(b).quantity(DIAMOND) === 10n)
+  b.setCut(['a'])
+  await until(() => b.status().links === 0)
+  const named = { operationId: 'op-1' }
+  const first = vaultOf(b).withdrawNow(DIAMOND, 4, named)
+  t.equal(first.kind, 'provisional')
+  for (const again of [
+    vaultOf(b).withdrawNow(DIAMOND, 4, named),
+    vaultOf(b).tryWithdraw(DIAMOND, 4, named)!,
+    await vaultOf(b).withdraw(DIAMOND, 4, { ...named, mode: 'backed' }),
+  ]) {
+    t.equal(again.kind, 'provisional')
+    t.equal(again.id, first.id)
+  }
+  t.equal(vaultOf(b).quantity(DIAMOND), 6n)
+  b.setCut([])
+  t.equal(await vaultOf(b).withdrawNow(DIAMOND, 4, named).settled, 'confirmed')
+})
+
+t.test('an operation that is refused leaves nothing behind under its id', async (t) => {
+  const server = new Virtual(t, {})
+  await server.pass(1_000)
+  await server.within((vault) => {
+    vault.deposit(DIAMOND, 3)
+    for (let attempt = 0; attempt < 20; attempt++) {
+      const named = { operationId: `op-${attempt}` }
+      t.equal(vault.tryWithdraw(DIAMOND, 5, named), undefined)
+      t.throws(() => vault.withdrawNow(DIAMOND, 5, named), { code: 'INSUFFICIENT_QUANTITY' })
+      t.throws(() => vault.batch([{ item: DIAMOND, withdraw: 5 }], named), { code: 'INSUFFICIENT_RIGHTS' })
+      vault.withdraw(DIAMOND, 5, named).catch(() => undefined)
+    }
+  })
+  t.equal(server.keptIds(), 0)
+  await server.within((vault) => vault.tryWithdraw(DIAMOND, 2, { operationId: 'op-1' }))
+  t.equal(vaultOf(server.node).quantity(DIAMOND), 1n, 'the id was still free')
+})
 
 t.test('another server knows an operation id once it has seen what was done under it', async (t) => {
   const mesh = new TestMesh()

@@ -4,10 +4,11 @@ import type { ItemPlace } from '../../conflict/effects.js'
 import { ItemState } from '../../conflict/item-state.js'
 import { Settlement } from '../../conflict/settlement.js'
 import type { Standing } from '../../conflict/standing.js'
+import type { Beside } from '../../conflict/withdraw-request.js'
 import { CellKind } from '../../crdt/cell.js'
 import { CellTable } from '../../crdt/cell-table.js'
 import { addQuantities } from '../../crdt/column.js'
-import { type Generation, type OwnWrite, OwnWrites } from '../../crdt/own-writes.js'
+import { type Generation, OwnWrites } from '../../crdt/own-writes.js'
 import type { Partition } from '../../crdt/partition.js'
 import { notNegative, type Quantity } from '../../crdt/rights.js'
 import { Committer } from '../../node/committer.js'
@@ -62,11 +63,11 @@ const rightsMutants: readonly Mutant[] = [
     30,
     (run) => {
       replace(run, Settlement.prototype, 'tryWithdraw', (original) => {
-        return function (this: Entry, entry: number, amount: Quantity, nowMs: number, beside?: OwnWrite) {
+        return function (this: Entry, entry: number, amount: Quantity, beside?: Beside) {
           const { own, table } = this.partition
           if (own.rights(entry) >= amount || table.total(entry) < amount)
-            return original.call(this, entry, amount, nowMs, beside)
-          own.batch([{ entry, withdrawn: amount }, ...(beside ? [beside] : [])])
+            return original.call(this, entry, amount, beside)
+          own.batch([{ entry, withdrawn: amount }, ...(beside ? [beside()] : [])])
           return true
         }
       })
