@@ -12,6 +12,7 @@ import { type Generation, OwnWrites } from '../../crdt/own-writes.js'
 import type { Partition } from '../../crdt/partition.js'
 import { notNegative, type Quantity } from '../../crdt/rights.js'
 import { Committer } from '../../node/committer.js'
+import { NamedOperations } from '../../node/named-operations.js'
 import { OperationLog } from '../../node/operation-log.js'
 import { Settlements } from '../../node/settlements.js'
 import { Withdrawals } from '../../node/withdrawals.js'
@@ -203,10 +204,10 @@ const settlementMutants: readonly Mutant[] = [
     },
     ['W13', 'C1', 'W4'],
   ),
-  mutant('a-compensation-is-told-once', 'W11', 60, (run) => {
+  mutant('a-compensation-is-told-once', 'W11', 120, (run) => {
     replace(run, Settlements.prototype, 'tellAgain', () => () => undefined)
   }),
-  mutant('an-acknowledged-compensation-is-told-again', 'W11', 60, (run) => {
+  mutant('an-acknowledged-compensation-is-told-again', 'W11', 120, (run) => {
     run.atCleanUp(
       override(Settlement.prototype, 'acknowledge', () => {
         return function (this: Settlement, id) {
@@ -276,6 +277,19 @@ const onceMutants: readonly Mutant[] = [
             known.add(operationId)
             return isOld ? undefined : original.call(this, storage, operationId, content)
           }
+        }),
+      )
+    },
+    ['C1'],
+  ),
+  mutant(
+    'an-id-that-waits-is-taken-up-in-another-way',
+    'W12',
+    60,
+    (run) => {
+      run.atCleanUp(
+        override(NamedOperations.prototype, 'alone', () => {
+          return (_call, work) => work()
         }),
       )
     },

@@ -6,7 +6,7 @@ import { type Run, textOf } from './run.js'
 /** Time until a game server has taken the items back from its player. */
 const TAKE_BACK_MS = { least: 10, most: 4_000 } as const
 /** Some players cannot be found: their compensations stay unacknowledged, and are told at every start. */
-const UNFOUND_SHARE = 0.3
+const UNFOUND_SHARE = 0.6
 /** Between two looks of the operator at parked conflicts. */
 const OPERATOR_MS = 1_500
 

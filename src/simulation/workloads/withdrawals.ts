@@ -31,7 +31,12 @@ const MAX_RETRY_MS = 8_000
 const MOST_WITHDRAWN = 5
 const MOST_DEPOSITED = 8
 
-export type Kind = 'deposit' | 'try' | 'optimistic' | 'backed' | 'move'
+export type Kind = 'deposit' | 'move' | Way
+/** How a withdrawal is asked for. */
+type Way = 'try' | 'now' | 'optimistic' | 'backed'
+const WAYS: readonly Way[] = ['try', 'now', 'optimistic', 'backed']
+/** Share of the retries that ask in another way. */
+const OTHER_WAY_SHARE = 0.3
 
 /** One thing that a player wants, asked for once or, with an operation id, as often as it takes. */
 export interface Wish {
@@ -63,7 +68,7 @@ export const withdrawals: Workload = {
       run.cluster.after(atMs, () => ask(run, wish))
       const retries = wish.operationId === undefined ? 0 : draw.integer(0, MAX_RETRIES)
       for (let retry = 0; retry < retries; retry++)
-        run.cluster.after(atMs + draw.integer(1, MAX_RETRY_MS), () => ask(run, wish))
+        run.cluster.after(atMs + draw.integer(1, MAX_RETRY_MS), () => ask(run, wish, retryKind(run, wish)))
       run.plannedEvents += 1 + retries
     }
   },
@@ -83,7 +88,7 @@ function drawWish(run: Run, draw: SeededRandom, number: number): Wish | undefine
     target,
     item: draw.pick(run.items),
     amount: BigInt(draw.integer(1, kind === 'deposit' ? MOST_DEPOSITED : MOST_WITHDRAWN)),
-    operationId: kind !== 'try' && draw.chance(ID_SHARE) ? `wish-${number}` : undefined,
+    operationId: draw.chance(ID_SHARE) ? `wish-${number}` : undefined,
     draw,
     entries: [],
   }
@@ -94,15 +99,23 @@ function drawKind(run: Run, draw: SeededRandom): Kind {
   const kind = draw.uniform()
   if (kind < 0.25) return 'try'
   if (kind < 0.4) return 'move'
-  return kind < 0.8 && !run.options.backedOnly ? 'optimistic' : 'backed'
+  if (run.options.backedOnly || kind >= 0.8) return 'backed'
+  return kind < 0.5 ? 'now' : 'optimistic'
 }
 
-export function ask(run: Run, wish: Wish): void {
+/** An id is one operation, whatever way a retry goes. */
+function retryKind({ options }: Run, { draw, kind }: Wish): Kind {
+  if (kind === 'deposit' || kind === 'move' || options.backedOnly || !draw.chance(OTHER_WAY_SHARE))
+    return kind
+  return draw.pick(WAYS)
+}
+
+export function ask(run: Run, wish: Wish, kind = wish.kind): void {
   run.cluster.within(wish.server, (node) => {
     const storage = run.storage(node, wish.place)
     const before = storage.quantity(wish.item)
     const wasDone = isDone(run, wish)
-    perform(run, node, storage, wish)
+    perform(run, node, storage, wish, kind)
     if (wasDone && storage.quantity(wish.item) !== before)
       run.fail('W12', `${nameOf(wish)} took effect again`, wish.server.number)
   })
@@ -116,8 +129,8 @@ function isDone(run: Run, { entries, server }: Wish): boolean {
   )
 }
 
-function perform(run: Run, node: MeshNode, storage: Storage, wish: Wish): void {
-  const { amount, item, kind, operationId } = wish
+function perform(run: Run, node: MeshNode, storage: Storage, wish: Wish, kind: Kind): void {
+  const { amount, item, operationId } = wish
   const options = operationId === undefined ? {} : { operationId }
   try {
     if (kind === 'deposit') done(run, node, wish, storage.deposit(item, amount, options))
@@ -126,17 +139,18 @@ function perform(run: Run, node: MeshNode, storage: Storage, wish: Wish): void {
       const put = { item, deposit: amount, storage: wish.target.storage }
       done(run, node, wish, storage.batch([taken, put], options))
     } else if (kind === 'try') {
-      const receipt = storage.tryWithdraw(item, amount)
+      const receipt = storage.tryWithdraw(item, amount, options)
       if (receipt) done(run, node, wish, receipt)
       else run.withdrawals.counts.refused += 1
-    } else withdraw(run, node, storage, wish, options)
+    } else if (kind === 'now') done(run, node, wish, storage.withdrawNow(item, amount, options))
+    else withdraw(run, node, storage, wish, kind, options)
   } catch (error) {
     refused(run, wish, error)
   }
 }
 
-function withdraw(run: Run, node: MeshNode, storage: Storage, wish: Wish, options: object): void {
-  const { amount, draw, item, kind, server } = wish
+function withdraw(run: Run, node: MeshNode, storage: Storage, wish: Wish, kind: Way, options: object): void {
+  const { amount, draw, item, server } = wish
   const { generation } = server
   const mode = kind === 'backed' ? { mode: kind, timeoutMs: draw.pick([0, 300, 1_000, 3_000]) } : {}
   // From here on it may happen, whatever becomes of this process.
