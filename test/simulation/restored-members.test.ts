@@ -1,7 +1,7 @@
 import t from 'tap'
 import { Presence } from '../../src/node/presence.js'
-import { override } from '../../src/simulation/override.js'
 import { drawRunOptions, type RunOptions } from '../../src/simulation/run/options.js'
+import type { Run } from '../../src/simulation/run/run.js'
 import { simulate } from '../../src/simulation/run/simulate.js'
 
 const SEEDS = [1, 2, 3]
@@ -42,8 +42,7 @@ t.test('a member from a backup is a new one: its peers have seen that the old on
 
 t.test('without the trace in its cells nobody would know, and it would vote as before', async (t) => {
   for (const seed of SEEDS) {
-    const apply = (run: { atCleanUp(task: () => void): void }) =>
-      run.atCleanUp(override(Presence.prototype, 'strongWritten', () => () => undefined))
+    const apply = (run: Run) => run.override(Presence.prototype, 'strongWritten', () => () => undefined)
     const mutant = { name: 'no-trace', invariant: '', withinSeeds: 1, apply }
     const { excuse } = await simulate(withRestore(seed), { mutant })
     t.match(excuse, /takes part as before its backup/, `seed ${seed}`)

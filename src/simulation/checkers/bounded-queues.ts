@@ -1,7 +1,6 @@
 import { MAX_CHANNEL_MESSAGE_BYTES } from '../../environment/environment.js'
 import { MAX_BULK_QUEUE_BYTES } from '../../link/link.js'
 import { Outbound } from '../../link/outbound.js'
-import { override } from '../override.js'
 import type { Run } from '../run/run.js'
 import type { Checker } from './checker.js'
 
@@ -13,22 +12,18 @@ const MAX_EVENTS_PER_SERVER = 20_000
 /** A slow or dead peer costs bounded memory (Q1). */
 export function boundedQueues(run: Run): Checker {
   const outbounds = new Set<Outbound>()
-  run.atCleanUp(
-    override(Outbound.prototype, 'flush', (original) => {
-      return function (this: Outbound) {
-        outbounds.add(this)
-        original.call(this)
-      }
-    }),
-  )
-  run.atCleanUp(
-    override(Outbound.prototype, 'discard', (original) => {
-      return function (this: Outbound) {
-        outbounds.delete(this)
-        original.call(this)
-      }
-    }),
-  )
+  run.override(Outbound.prototype, 'flush', (original) => {
+    return function (this: Outbound) {
+      outbounds.add(this)
+      original.call(this)
+    }
+  })
+  run.override(Outbound.prototype, 'discard', (original) => {
+    return function (this: Outbound) {
+      outbounds.delete(this)
+      original.call(this)
+    }
+  })
   return {
     invariants: ['Q1'],
     observe() {

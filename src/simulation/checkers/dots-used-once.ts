@@ -6,7 +6,6 @@ import { Replicator } from '../../gossip/replicator.js'
 import type { MeshNode } from '../../node/mesh-node.js'
 import { Rejoin } from '../../node/rejoin.js'
 import { serverOfReplica } from '../../sync/identity.js'
-import { override } from '../override.js'
 import type { Run } from '../run/run.js'
 import type { Checker } from './checker.js'
 
@@ -26,41 +25,35 @@ const MAX_REMEMBERED = 200_000
 export function dotsUsedOnce(run: Run): Checker {
   const used = new Map<string, Cell>()
   run.onRunning(({ number }, node) => run.holdings.counted(number, run.nowUs, heldBy(node)))
-  run.atCleanUp(
-    override(Partition.prototype, 'merge', (original) => {
-      return function (this: Partition, delta) {
-        const outcome = original.call(this, delta)
-        // During replay a partition writes as nobody yet, and takes its own writes back.
-        const { self } = this as unknown as { self: object | undefined }
-        const server = run.cluster.kernel.owner?.server
-        if (self !== undefined && server !== undefined && outcome !== 'gap')
-          run.holdings.raised(server, run.nowUs, topicKey(this.name, delta.replica), delta.to)
-        if (outcome === 'applied') arrived(delta)
-        return outcome
-      }
-    }),
-  )
+  run.override(Partition.prototype, 'merge', (original) => {
+    return function (this: Partition, delta) {
+      const outcome = original.call(this, delta)
+      // During replay a partition writes as nobody yet, and takes its own writes back.
+      const { self } = this as unknown as { self: object | undefined }
+      const server = run.cluster.kernel.owner?.server
+      if (self !== undefined && server !== undefined && outcome !== 'gap')
+        run.holdings.raised(server, run.nowUs, topicKey(this.name, delta.replica), delta.to)
+      if (outcome === 'applied') arrived(delta)
+      return outcome
+    }
+  })
   /** Process → whom it has heard, with the time of the last digest; and those that ended their waiting by time. */
   const heard = new Map<string, Map<string, number>>()
   const waitedInVain = new Set<string>()
-  run.atCleanUp(
-    override(Replicator.prototype, 'onDigest', (original) => {
-      return function (this: Replicator, peer, digest) {
-        const key = processKey(run)
-        heard.set(key, (heard.get(key) ?? new Map()).set(peer.server, run.nowUs))
-        original.call(this, peer, digest)
-      }
-    }),
-  )
+  run.override(Replicator.prototype, 'onDigest', (original) => {
+    return function (this: Replicator, peer, digest) {
+      const key = processKey(run)
+      heard.set(key, (heard.get(key) ?? new Map()).set(peer.server, run.nowUs))
+      original.call(this, peer, digest)
+    }
+  })
   const timed = Rejoin.prototype as unknown as { graceIsOver(): void }
-  run.atCleanUp(
-    override(timed, 'graceIsOver', (original) => {
-      return function (this: typeof timed) {
-        waitedInVain.add(processKey(run))
-        original.call(this)
-      }
-    }),
-  )
+  run.override(timed, 'graceIsOver', (original) => {
+    return function (this: typeof timed) {
+      waitedInVain.add(processKey(run))
+      original.call(this)
+    }
+  })
   /** After the grace time, and nobody who had been heard held it then. */
   const isBeyondPromise = (writer: number, topic: string, number: number) => {
     const key = processKey(run)
@@ -107,14 +100,12 @@ export function dotsUsedOnce(run: Run): Checker {
     }
     run.holdings.raised(writer, run.nowUs, topic, delta.to)
   }
-  run.atCleanUp(
-    override(Partition.prototype, 'completeFlush', (original) => {
-      return function (this: Partition, flush) {
-        for (const delta of flush.deltas) flushed(delta)
-        original.call(this, flush)
-      }
-    }),
-  )
+  run.override(Partition.prototype, 'completeFlush', (original) => {
+    return function (this: Partition, flush) {
+      for (const delta of flush.deltas) flushed(delta)
+      original.call(this, flush)
+    }
+  })
   return { invariants: ['I2'] }
 }
 

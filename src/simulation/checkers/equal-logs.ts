@@ -3,7 +3,6 @@ import { StrongGroup } from '../../strong/strong-group.js'
 import { encodeMessage } from '../../wire/encode.js'
 import type { WireTuple } from '../../wire/wire-value.js'
 import { hashBytes, hashText } from '../kernel/hash.js'
-import { override } from '../override.js'
 import type { Run } from '../run/run.js'
 import { groupOf, strongOf } from '../strong/access.js'
 import type { Checker } from './checker.js'
@@ -14,25 +13,23 @@ export function equalLogs(run: Run): Checker {
   const entries = new Map<string, number>()
   const states = new Map<string, { readonly hash: number; readonly server: number }>()
   const seen = new Map<number, number>()
-  run.atCleanUp(
-    override(StrongGroup.prototype, 'applied', (original) => {
-      return function (this: StrongGroup, index, request, result) {
-        const place = `${groupOf(this)} index ${index}`
-        const bytes = request === undefined ? new Uint8Array() : encodeMessage(request)
-        const hash = hashText(JSON.stringify(result), hashBytes(bytes))
-        const before = entries.get(place) ?? hash
-        entries.set(place, before)
-        if (before !== hash) {
-          run.fail(
-            'RAFT-11',
-            `two members apply different commands or get different results at ${place}`,
-            undefined,
-          )
-        }
-        original.call(this, index, request, result)
+  run.override(StrongGroup.prototype, 'applied', (original) => {
+    return function (this: StrongGroup, index, request, result) {
+      const place = `${groupOf(this)} index ${index}`
+      const bytes = request === undefined ? new Uint8Array() : encodeMessage(request)
+      const hash = hashText(JSON.stringify(result), hashBytes(bytes))
+      const before = entries.get(place) ?? hash
+      entries.set(place, before)
+      if (before !== hash) {
+        run.fail(
+          'RAFT-11',
+          `two members apply different commands or get different results at ${place}`,
+          undefined,
+        )
       }
-    }),
-  )
+      original.call(this, index, request, result)
+    }
+  })
   return {
     invariants: ['RAFT-11', 'RAFT-12'],
     observe() {

@@ -2,7 +2,6 @@ import { EffectQueue } from '../../conflict/effects.js'
 import { isCounterCell } from '../../crdt/cell.js'
 import { Partition } from '../../crdt/partition.js'
 import { serverOfReplica } from '../../sync/identity.js'
-import { override } from '../override.js'
 import type { Run } from '../run/run.js'
 import type { Checker } from './checker.js'
 
@@ -13,37 +12,33 @@ import type { Checker } from './checker.js'
  */
 export function grantsAskedFor(run: Run): Checker {
   const most = new Map<string, bigint>()
-  run.atCleanUp(
-    override(EffectQueue.prototype, 'ask', (original) => {
-      return function (this: EffectQueue, to, ask) {
-        const server = run.cluster.kernel.owner?.server
-        if (server !== undefined) {
-          const key = [serverOfReplica(to), run.options.names[server], ask.storage, ask.item].join('\n')
-          const target = BigInt(ask.target)
-          if (target > (most.get(key) ?? 0n)) most.set(key, target)
-        }
-        original.call(this, to, ask)
+  run.override(EffectQueue.prototype, 'ask', (original) => {
+    return function (this: EffectQueue, to, ask) {
+      const server = run.cluster.kernel.owner?.server
+      if (server !== undefined) {
+        const key = [serverOfReplica(to), run.options.names[server], ask.storage, ask.item].join('\n')
+        const target = BigInt(ask.target)
+        if (target > (most.get(key) ?? 0n)) most.set(key, target)
       }
-    }),
-  )
-  run.atCleanUp(
-    override(Partition.prototype, 'completeFlush', (original) => {
-      return function (this: Partition, flush) {
-        original.call(this, flush)
-        const donor = serverOfReplica(this.ownReplica.replica)
-        for (const cell of flush.deltas.flatMap(({ cells }) => cells)) {
-          if (!isCounterCell(cell)) continue
-          for (const [receiver, granted] of cell.value.granted) {
-            const asker = serverOfReplica(receiver)
-            const asked = most.get([donor, asker, cell.namespace, cell.key].join('\n')) ?? 0n
-            // To its own former incarnations a server grants unasked.
-            if (asker === donor || granted <= asked) continue
-            const detail = `${donor} has granted ${granted} ${cell.key} to ${receiver}, which asked for ${asked}`
-            run.fail('W15', detail, run.cluster.kernel.owner?.server)
-          }
+      original.call(this, to, ask)
+    }
+  })
+  run.override(Partition.prototype, 'completeFlush', (original) => {
+    return function (this: Partition, flush) {
+      original.call(this, flush)
+      const donor = serverOfReplica(this.ownReplica.replica)
+      for (const cell of flush.deltas.flatMap(({ cells }) => cells)) {
+        if (!isCounterCell(cell)) continue
+        for (const [receiver, granted] of cell.value.granted) {
+          const asker = serverOfReplica(receiver)
+          const asked = most.get([donor, asker, cell.namespace, cell.key].join('\n')) ?? 0n
+          // To its own former incarnations a server grants unasked.
+          if (asker === donor || granted <= asked) continue
+          const detail = `${donor} has granted ${granted} ${cell.key} to ${receiver}, which asked for ${asked}`
+          run.fail('W15', detail, run.cluster.kernel.owner?.server)
         }
       }
-    }),
-  )
+    }
+  })
   return { invariants: ['W15'] }
 }

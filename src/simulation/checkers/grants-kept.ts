@@ -3,7 +3,6 @@ import { CellKind } from '../../crdt/cell.js'
 import type { Partition } from '../../crdt/partition.js'
 import { grantedTo } from '../../crdt/rights.js'
 import { serverOfReplica } from '../../sync/identity.js'
-import { override } from '../override.js'
 import type { Run } from '../run/run.js'
 import { partitionsOf } from '../withdrawals/provisionals.js'
 import type { Checker } from './checker.js'
@@ -22,23 +21,21 @@ interface Told {
 export function grantsKept(run: Run): Checker {
   /** Server name → what it has told. */
   const told = new Map<string, Map<string, Told>>()
-  run.atCleanUp(
-    override(Settlement.prototype, 'borrowAnswered', (original) => {
-      return function (this: Settlement, donor, answer, nowMs) {
-        const { partition } = this as unknown as { partition: Partition }
-        const receiver = partition.ownReplica.replica
-        const { storage, item } = answer
-        const total = BigInt(answer.total)
-        const name = serverOfReplica(donor)
-        const answers = told.get(name) ?? new Map<string, Told>()
-        told.set(name, answers)
-        const key = [partition.name, storage, item, donor, receiver].join('\n')
-        if (total > (answers.get(key)?.total ?? 0n))
-          answers.set(key, { partition: partition.name, storage, item, donor, receiver, total })
-        original.call(this, donor, answer, nowMs)
-      }
-    }),
-  )
+  run.override(Settlement.prototype, 'borrowAnswered', (original) => {
+    return function (this: Settlement, donor, answer, nowMs) {
+      const { partition } = this as unknown as { partition: Partition }
+      const receiver = partition.ownReplica.replica
+      const { storage, item } = answer
+      const total = BigInt(answer.total)
+      const name = serverOfReplica(donor)
+      const answers = told.get(name) ?? new Map<string, Told>()
+      told.set(name, answers)
+      const key = [partition.name, storage, item, donor, receiver].join('\n')
+      if (total > (answers.get(key)?.total ?? 0n))
+        answers.set(key, { partition: partition.name, storage, item, donor, receiver, total })
+      original.call(this, donor, answer, nowMs)
+    }
+  })
   run.onRunning((server, node) => {
     if (run.options.durability[server.number] === 'memory' || run.ledger.hasForgotten(server.number)) {
       told.delete(server.name)

@@ -1,7 +1,6 @@
 import { Acknowledgements } from '../../gossip/acknowledgements.js'
 import type { MeshNode } from '../../node/mesh-node.js'
 import type { Server } from '../cluster/server.js'
-import { override } from '../override.js'
 import type { Run } from '../run/run.js'
 import type { Checker } from './checker.js'
 
@@ -12,17 +11,15 @@ import type { Checker } from './checker.js'
 export function persistedFirst(run: Run): Checker {
   /** Server name → partition and replica → the highest number it told somebody that it holds. */
   const told = new Map<string, Map<string, number>>()
-  run.atCleanUp(
-    override(Acknowledgements.prototype, 'raise', (original) => {
-      return function (this: Acknowledgements, server, partition, replica, number) {
-        const topics = told.get(server) ?? new Map<string, number>()
-        told.set(server, topics)
-        const topic = `${partition}\n${replica}`
-        topics.set(topic, Math.max(number, topics.get(topic) ?? 0))
-        return original.call(this, server, partition, replica, number)
-      }
-    }),
-  )
+  run.override(Acknowledgements.prototype, 'raise', (original) => {
+    return function (this: Acknowledgements, server, partition, replica, number) {
+      const topics = told.get(server) ?? new Map<string, number>()
+      told.set(server, topics)
+      const topic = `${partition}\n${replica}`
+      topics.set(topic, Math.max(number, topics.get(topic) ?? 0))
+      return original.call(this, server, partition, replica, number)
+    }
+  })
   run.onRunning((server, node) => {
     if (run.options.durability[server.number] === 'memory' || run.ledger.hasForgotten(server.number)) {
       told.delete(server.name)

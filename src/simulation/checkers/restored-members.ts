@@ -1,5 +1,4 @@
 import { StrongGroup } from '../../strong/strong-group.js'
-import { override } from '../override.js'
 import type { CreateChecker } from './checker.js'
 
 /**
@@ -16,16 +15,14 @@ export const restoredMembers: CreateChecker = (run) => {
     const member = memberOf.get(name)
     if (member !== undefined) restored.set(name, member)
   })
-  run.atCleanUp(
-    override(StrongGroup.prototype, 'start', (original) => {
-      return function (this: StrongGroup, node, entry) {
-        const { serverId } = (this as unknown as { options: { serverId: string } }).options
-        if (restored.get(serverId) === node) run.endWithout(`${serverId} takes part as before its backup`)
-        restored.delete(serverId)
-        memberOf.set(serverId, node)
-        original.call(this, node, entry)
-      }
-    }),
-  )
+  run.override(StrongGroup.prototype, 'start', (original) => {
+    return function (this: StrongGroup, node, entry) {
+      const { serverId } = (this as unknown as { options: { serverId: string } }).options
+      if (restored.get(serverId) === node) run.endWithout(`${serverId} takes part as before its backup`)
+      restored.delete(serverId)
+      memberOf.set(serverId, node)
+      original.call(this, node, entry)
+    }
+  })
   return { invariants: [] }
 }

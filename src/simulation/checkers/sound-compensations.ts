@@ -10,7 +10,6 @@ import {
 } from '../../crdt/provisional.js'
 import { topicKey } from '../../gossip/acknowledgements.js'
 import { serverOfReplica } from '../../sync/identity.js'
-import { override } from '../override.js'
 import type { Run } from '../run/run.js'
 import { naiveRights } from '../withdrawals/naive-rights.js'
 import type { Checker } from './checker.js'
@@ -30,14 +29,12 @@ interface Looked {
  */
 export function soundCompensations(run: Run): Checker {
   const settlement = Settlement.prototype as unknown as Looked
-  run.atCleanUp(
-    override(settlement, 'close', (original) => {
-      return function (this: Looked, withdrawal, state, ...rest) {
-        look(run, this, withdrawal, state)
-        original.call(this, withdrawal, state, ...rest)
-      }
-    }),
-  )
+  run.override(settlement, 'close', (original) => {
+    return function (this: Looked, withdrawal, state, ...rest) {
+      look(run, this, withdrawal, state)
+      original.call(this, withdrawal, state, ...rest)
+    }
+  })
   return { invariants: ['W4', 'W5', 'W6', 'W7'] }
 }
 

@@ -3,7 +3,6 @@ import type { Partition } from '../../crdt/partition.js'
 import { type MoverPorts, type Route, TransferRun } from '../../mover/transfer-run.js'
 import type { MeshNode } from '../../node/mesh-node.js'
 import { SHARED_PARTITION } from '../../node/partitions.js'
-import { override } from '../override.js'
 import type { Run } from '../run/run.js'
 import { naiveRights } from '../withdrawals/naive-rights.js'
 import type { Checker } from './checker.js'
@@ -24,18 +23,16 @@ interface Moving {
 /** Transfers neither lose nor make items, and never move what they have no right to (T1). */
 export function transfersKept(run: Run): Checker {
   const moving = TransferRun.prototype as unknown as Moving
-  run.atCleanUp(
-    override(moving, 'move', (original) => {
-      return function (this: Moving, from, item, amount) {
-        original.call(this, from, item, amount)
-        const { partition } = this.ports
-        const left = naiveRights(partition, this.route.source, item).get(partition.ownReplica.replica) ?? 0n
-        if (left >= 0n) return
-        const server = run.cluster.kernel.owner?.server
-        run.fail('T1', `s${server} moved ${amount} ${item}, ${-left} of them without the rights`, server)
-      }
-    }),
-  )
+  run.override(moving, 'move', (original) => {
+    return function (this: Moving, from, item, amount) {
+      original.call(this, from, item, amount)
+      const { partition } = this.ports
+      const left = naiveRights(partition, this.route.source, item).get(partition.ownReplica.replica) ?? 0n
+      if (left >= 0n) return
+      const server = run.cluster.kernel.owner?.server
+      run.fail('T1', `s${server} moved ${amount} ${item}, ${-left} of them without the rights`, server)
+    }
+  })
   return {
     invariants: ['T1'],
     atEnd() {

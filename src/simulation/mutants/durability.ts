@@ -2,7 +2,6 @@ import { Replicator } from '../../gossip/replicator.js'
 import { Committer } from '../../node/committer.js'
 import { DurableState } from '../../node/durable-state.js'
 import { Replay } from '../../node/replay.js'
-import { override } from '../override.js'
 import type { Mutant } from './mutant.js'
 
 const gossipBeforePersist: Mutant = {
@@ -14,15 +13,13 @@ const gossipBeforePersist: Mutant = {
       run(): void
       flight: { position: number } | undefined
     }
-    run.atCleanUp(
-      override(committer, 'run', (original) => {
-        return function (this: typeof committer) {
-          original.call(this)
-          // The group commit has only been handed over, and counts as done.
-          if (this.flight !== undefined) (this as unknown as Committer).durable(this.flight.position)
-        }
-      }),
-    )
+    run.override(committer, 'run', (original) => {
+      return function (this: typeof committer) {
+        original.call(this)
+        // The group commit has only been handed over, and counts as done.
+        if (this.flight !== undefined) (this as unknown as Committer).durable(this.flight.position)
+      }
+    })
   },
 }
 
@@ -31,14 +28,12 @@ const acknowledgeBeforePersist: Mutant = {
   invariant: 'J3',
   withinSeeds: 120,
   apply(run) {
-    run.atCleanUp(
-      override(Replicator.prototype, 'onDelta', (original) => {
-        return function (this: Replicator, peer, tuple, bytes) {
-          original.call(this, peer, tuple, bytes)
-          this.durable(Number.MAX_SAFE_INTEGER)
-        }
-      }),
-    )
+    run.override(Replicator.prototype, 'onDelta', (original) => {
+      return function (this: Replicator, peer, tuple, bytes) {
+        original.call(this, peer, tuple, bytes)
+        this.durable(Number.MAX_SAFE_INTEGER)
+      }
+    })
   },
 }
 
@@ -48,15 +43,13 @@ const replaySkipsTail: Mutant = {
   withinSeeds: 40,
   apply(run) {
     const held = new WeakMap<Replay, Uint8Array>()
-    run.atCleanUp(
-      override(Replay.prototype, 'take', (original) => {
-        return function (this: Replay, record) {
-          const before = held.get(this)
-          held.set(this, record.slice())
-          if (before !== undefined) original.call(this, before)
-        }
-      }),
-    )
+    run.override(Replay.prototype, 'take', (original) => {
+      return function (this: Replay, record) {
+        const before = held.get(this)
+        held.set(this, record.slice())
+        if (before !== undefined) original.call(this, before)
+      }
+    })
   },
 }
 
@@ -65,13 +58,11 @@ const incarnationReused: Mutant = {
   invariant: 'I2',
   withinSeeds: 120,
   apply(run) {
-    run.atCleanUp(
-      override(DurableState.prototype, 'takeNewIncarnation', () => {
-        return function (this: DurableState) {
-          return Promise.resolve(this.incarnation)
-        }
-      }),
-    )
+    run.override(DurableState.prototype, 'takeNewIncarnation', () => {
+      return function (this: DurableState) {
+        return Promise.resolve(this.incarnation)
+      }
+    })
   },
 }
 
@@ -93,14 +84,12 @@ const replayRefuses: Mutant = {
   invariant: 'N2',
   withinSeeds: 40,
   apply(run) {
-    run.atCleanUp(
-      override(Replay.prototype, 'take', (original) => {
-        return function (this: Replay, record) {
-          original.call(this, record)
-          if (this.unnumberedWrites().length > 0) throw new TypeError('an unexpected record')
-        }
-      }),
-    )
+    run.override(Replay.prototype, 'take', (original) => {
+      return function (this: Replay, record) {
+        original.call(this, record)
+        if (this.unnumberedWrites().length > 0) throw new TypeError('an unexpected record')
+      }
+    })
   },
 }
 

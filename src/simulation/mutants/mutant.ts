@@ -3,7 +3,7 @@ import type { Run } from '../run/run.js'
 
 /**
  * The product with one thing broken on purpose, to show that a checker bites. It changes classes only through
- * `override` (see there why that cannot leak), for the length of one run.
+ * `Run.override` (../override.ts says why that cannot leak), for the length of one run.
  */
 export interface Mutant {
   readonly name: string
@@ -17,6 +17,6 @@ export interface Mutant {
   readonly workload?: string
   /** Weather in which it shows sooner than in what the workload draws: faults in place of the drawn ones. */
   readonly weather?: Partial<FaultRates>
-  /** Breaks the product; registers with `run.atCleanUp` what undoes it. */
+  /** Breaks the product until the run is over: through `run.override`, or `run.atCleanUp` undoes it. */
   apply(run: Run): void
 }

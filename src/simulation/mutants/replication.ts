@@ -5,7 +5,6 @@ import { Partition } from '../../crdt/partition.js'
 import { Replicator, type ReplicatorPorts } from '../../gossip/replicator.js'
 import { MeshAuditor } from '../../node/mesh-auditor.js'
 import { encodeMessage } from '../../wire/encode.js'
-import { override } from '../override.js'
 import type { Mutant } from './mutant.js'
 
 const mergeAdds: Mutant = {
@@ -15,14 +14,12 @@ const mergeAdds: Mutant = {
   alsoInvariants: ['I2'],
   withinSeeds: 10,
   apply(run) {
-    run.atCleanUp(
-      override(Partition.prototype, 'merge', (original) => {
-        return function (this: Partition, delta) {
-          const cells = delta.cells.map((cell) => added(this, delta.replica, cell))
-          return original.call(this, { ...delta, cells })
-        }
-      }),
-    )
+    run.override(Partition.prototype, 'merge', (original) => {
+      return function (this: Partition, delta) {
+        const cells = delta.cells.map((cell) => added(this, delta.replica, cell))
+        return original.call(this, { ...delta, cells })
+      }
+    })
   },
 }
 
@@ -44,18 +41,16 @@ const gapSwallowed: Mutant = {
   invariant: 'S1',
   withinSeeds: 60,
   apply(run) {
-    run.atCleanUp(
-      override(Replicator.prototype, 'onDelta', (original) => {
-        return function (this: Replicator, peer, tuple, bytes) {
-          const delta = deltaFromTuple(tuple)
-          const { ports } = this as unknown as { ports: ReplicatorPorts }
-          const known = ports.partitions.get(delta.partition)?.known(delta.replica)
-          if (known === undefined || delta.from <= known) return original.call(this, peer, tuple, bytes)
-          const closed = deltaToTuple({ ...delta, from: known })
-          return original.call(this, peer, closed, encodeMessage(closed))
-        }
-      }),
-    )
+    run.override(Replicator.prototype, 'onDelta', (original) => {
+      return function (this: Replicator, peer, tuple, bytes) {
+        const delta = deltaFromTuple(tuple)
+        const { ports } = this as unknown as { ports: ReplicatorPorts }
+        const known = ports.partitions.get(delta.partition)?.known(delta.replica)
+        if (known === undefined || delta.from <= known) return original.call(this, peer, tuple, bytes)
+        const closed = deltaToTuple({ ...delta, from: known })
+        return original.call(this, peer, closed, encodeMessage(closed))
+      }
+    })
   },
 }
 
@@ -64,19 +59,17 @@ const vectorGoesBack: Mutant = {
   invariant: 'V1',
   withinSeeds: 30,
   apply(run) {
-    run.atCleanUp(
-      override(Replicator.prototype, 'onDelta', (original) => {
-        return function (this: Replicator, peer, tuple, bytes) {
-          original.call(this, peer, tuple, bytes)
-          const delta = deltaFromTuple(tuple)
-          const { ports } = this as unknown as { ports: ReplicatorPorts }
-          const partition = ports.partitions.get(delta.partition)
-          const state = partition?.replica(delta.replica)
-          if (state !== undefined && delta.to < state.known && partition?.ownReplica !== state)
-            state.known = delta.to
-        }
-      }),
-    )
+    run.override(Replicator.prototype, 'onDelta', (original) => {
+      return function (this: Replicator, peer, tuple, bytes) {
+        original.call(this, peer, tuple, bytes)
+        const delta = deltaFromTuple(tuple)
+        const { ports } = this as unknown as { ports: ReplicatorPorts }
+        const partition = ports.partitions.get(delta.partition)
+        const state = partition?.replica(delta.replica)
+        if (state !== undefined && delta.to < state.known && partition?.ownReplica !== state)
+          state.known = delta.to
+      }
+    })
   },
 }
 
@@ -86,18 +79,14 @@ const noRepair: Mutant = {
   withinSeeds: 20,
   apply(run) {
     let deltas = 0
-    run.atCleanUp(
-      override(Replicator.prototype, 'onDelta', (original) => {
-        return function (this: Replicator, peer, tuple, bytes) {
-          if (++deltas % 10 !== 0) original.call(this, peer, tuple, bytes)
-        }
-      }),
-    )
-    run.atCleanUp(
-      override(Replicator.prototype, 'exchangeDigests', () => {
-        return () => undefined
-      }),
-    )
+    run.override(Replicator.prototype, 'onDelta', (original) => {
+      return function (this: Replicator, peer, tuple, bytes) {
+        if (++deltas % 10 !== 0) original.call(this, peer, tuple, bytes)
+      }
+    })
+    run.override(Replicator.prototype, 'exchangeDigests', () => {
+      return () => undefined
+    })
   },
 }
 
@@ -106,20 +95,18 @@ const stateChanged: Mutant = {
   invariant: 'A1',
   withinSeeds: 10,
   apply(run) {
-    run.atCleanUp(
-      override(MeshAuditor.prototype, 'auditMesh', (original) => {
-        return function (this: MeshAuditor, options) {
-          for (const { node } of run.cluster.servers) {
-            const { core } = (node ?? {}) as {
-              core?: { auditor: MeshAuditor; partition(name: string): Partition }
-            }
-            // Of another server, so that no sum of the auditor's own gives it away.
-            if (core && core.auditor !== this && addOneItem(core.partition(''))) break
+    run.override(MeshAuditor.prototype, 'auditMesh', (original) => {
+      return function (this: MeshAuditor, options) {
+        for (const { node } of run.cluster.servers) {
+          const { core } = (node ?? {}) as {
+            core?: { auditor: MeshAuditor; partition(name: string): Partition }
           }
-          return original.call(this, options)
+          // Of another server, so that no sum of the auditor's own gives it away.
+          if (core && core.auditor !== this && addOneItem(core.partition(''))) break
         }
-      }),
-    )
+        return original.call(this, options)
+      }
+    })
   },
 }
 

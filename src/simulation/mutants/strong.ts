@@ -5,7 +5,6 @@ import type { NodeId } from '../../raft/types.js'
 import { Locks } from '../../strong/locks.js'
 import type { RaftTransport } from '../../strong/raft-transport.js'
 import { StrongGroup, type StrongGroupOptions } from '../../strong/strong-group.js'
-import { override } from '../override.js'
 import type { Mutant } from './mutant.js'
 
 /** What a broken log shows first depends on who looks first. */
@@ -23,17 +22,15 @@ function raftMutant(
     workload: 'leader-hunt',
     ...options,
     apply(run) {
-      run.atCleanUp(
-        override(StrongGroup.prototype, 'start', (original) => {
-          return function (this: StrongGroup, node, entry) {
-            const { options: group } = this as unknown as {
-              options: Pick<StrongGroupOptions, 'mutations' | 'sizes'>
-            }
-            Object.assign(group, { mutations, sizes })
-            original.call(this, node, entry)
+      run.override(StrongGroup.prototype, 'start', (original) => {
+        return function (this: StrongGroup, node, entry) {
+          const { options: group } = this as unknown as {
+            options: Pick<StrongGroupOptions, 'mutations' | 'sizes'>
           }
-        }),
-      )
+          Object.assign(group, { mutations, sizes })
+          original.call(this, node, entry)
+        }
+      })
     },
   }
 }
@@ -47,17 +44,15 @@ const lockWithoutFencing: Mutant = {
     const target = Locks.prototype as unknown as {
       acquire(key: string): Promise<{ fencingToken: bigint }>
     }
-    const { acquire } = target
-    target.acquire = async function (...args) {
-      // Each server counts by itself.
-      const { fencingToken: _, ...acquired } = await acquire.apply(this, args)
-      const tokens = counts.get(this) ?? 1n
-      counts.set(this, tokens + 1n)
-      return { ...acquired, fencingToken: tokens }
-    }
     const counts = new WeakMap<object, bigint>()
-    run.atCleanUp(() => {
-      target.acquire = acquire
+    run.override(target, 'acquire', (original) => {
+      return async function (...args) {
+        // Each server counts by itself.
+        const { fencingToken: _, ...acquired } = await original.apply(this, args)
+        const tokens = counts.get(this) ?? 1n
+        counts.set(this, tokens + 1n)
+        return { ...acquired, fencingToken: tokens }
+      }
     })
   },
 }
@@ -69,13 +64,11 @@ const lockWithoutQueue: Mutant = {
   workload: 'strong',
   apply(run) {
     const target = Locks.prototype as unknown as { turn(prefix: string, waiter: { key: string }): unknown }
-    const { turn } = target
-    target.turn = function (this: Locks, _, waiter) {
-      const { options } = this as unknown as { options: { store: StrongGroup } }
-      return options.store.get(waiter.key)?.createRevision
-    }
-    run.atCleanUp(() => {
-      target.turn = turn
+    run.override(target, 'turn', () => {
+      return function (_, waiter) {
+        const { options } = this as unknown as { options: { store: StrongGroup } }
+        return options.store.get(waiter.key)?.createRevision
+      }
     })
   },
 }
@@ -86,13 +79,11 @@ const deletionWithoutALook: Mutant = {
   withinSeeds: 30,
   workload: 'strong',
   apply(run) {
-    run.atCleanUp(
-      override(StrongGroup.prototype, 'list', (original) => {
-        return function (this: StrongGroup, prefix, part) {
-          return prefix.startsWith('transfer-at/') ? [] : original.call(this, prefix, part)
-        }
-      }),
-    )
+    run.override(StrongGroup.prototype, 'list', (original) => {
+      return function (this: StrongGroup, prefix, part) {
+        return prefix.startsWith('transfer-at/') ? [] : original.call(this, prefix, part)
+      }
+    })
   },
 }
 
@@ -114,30 +105,26 @@ const emptiedVoterVotes: Mutant = {
   workload: 'lost-disk-hunt',
   apply(run) {
     const memberOf = new Map<string, NodeId>()
-    run.atCleanUp(
-      override(StrongGroup.prototype, 'start', (original) => {
-        return function (this: StrongGroup, node, entry) {
-          const { serverId } = (this as unknown as Member).options
-          const member = memberOf.get(serverId) ?? node
-          memberOf.set(serverId, member)
-          original.call(this, member, entry)
+    run.override(StrongGroup.prototype, 'start', (original) => {
+      return function (this: StrongGroup, node, entry) {
+        const { serverId } = (this as unknown as Member).options
+        const member = memberOf.get(serverId) ?? node
+        memberOf.set(serverId, member)
+        original.call(this, member, entry)
+      }
+    })
+    run.override(StrongGroup.prototype, 'receive', (original) => {
+      return function (this: StrongGroup, tuple) {
+        const member = this as unknown as Member
+        const received = member.transport.receive(tuple)
+        if (member.options.disk.group.groupId === '' && received?.message.to === member.node) {
+          const { groupId, epoch } = received
+          member.enter({ groupId, epoch, node: member.node, start: joining().snapshot })
+          member.run()
         }
-      }),
-    )
-    run.atCleanUp(
-      override(StrongGroup.prototype, 'receive', (original) => {
-        return function (this: StrongGroup, tuple) {
-          const member = this as unknown as Member
-          const received = member.transport.receive(tuple)
-          if (member.options.disk.group.groupId === '' && received?.message.to === member.node) {
-            const { groupId, epoch } = received
-            member.enter({ groupId, epoch, node: member.node, start: joining().snapshot })
-            member.run()
-          }
-          original.call(this, tuple)
-        }
-      }),
-    )
+        original.call(this, tuple)
+      }
+    })
   },
 }
 

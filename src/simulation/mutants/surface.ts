@@ -4,7 +4,6 @@ import { LevelWaiters } from '../../node/levels.js'
 import { Publications } from '../../node/publications.js'
 import { Receipt } from '../../node/receipt.js'
 import { Storage } from '../../node/storage.js'
-import { override } from '../override.js'
 import type { Mutant } from './mutant.js'
 
 const unboundedQueue: Mutant = {
@@ -13,17 +12,15 @@ const unboundedQueue: Mutant = {
   withinSeeds: 60,
   workload: 'flood',
   apply(run) {
-    run.atCleanUp(
-      override(Outbound.prototype, 'sendBulk', () => {
-        return function (this: Outbound, message) {
-          const { bulk, closed } = this as unknown as { bulk: MessageQueue; closed: boolean }
-          if (closed) return false
-          bulk.push(message)
-          queueMicrotask(() => this.flush())
-          return true
-        }
-      }),
-    )
+    run.override(Outbound.prototype, 'sendBulk', () => {
+      return function (this: Outbound, message) {
+        const { bulk, closed } = this as unknown as { bulk: MessageQueue; closed: boolean }
+        if (closed) return false
+        bulk.push(message)
+        queueMicrotask(() => this.flush())
+        return true
+      }
+    })
   },
 }
 
@@ -33,17 +30,15 @@ const depositCountedTwice: Mutant = {
   withinSeeds: 10,
   apply(run) {
     let calls = 0
-    run.atCleanUp(
-      override(Storage.prototype, 'deposit', (original) => {
-        return function (this: Storage, item, amount) {
-          const receipt = original.call(this, item, amount)
-          // Later, so that the caller does not see it at once: a retry that takes effect again.
-          if (++calls % 20 === 0)
-            queueMicrotask(() => original.call(this, item, amount).durable.catch(() => undefined))
-          return receipt
-        }
-      }),
-    )
+    run.override(Storage.prototype, 'deposit', (original) => {
+      return function (this: Storage, item, amount) {
+        const receipt = original.call(this, item, amount)
+        // Later, so that the caller does not see it at once: a retry that takes effect again.
+        if (++calls % 20 === 0)
+          queueMicrotask(() => original.call(this, item, amount).durable.catch(() => undefined))
+        return receipt
+      }
+    })
   },
 }
 
@@ -65,19 +60,17 @@ const readsLagBehindWrites: Mutant = {
   withinSeeds: 5,
   apply(run) {
     const before = new WeakMap<Storage, Map<unknown, bigint>>()
-    run.atCleanUp(
-      override(Storage.prototype, 'quantity', (original) => {
-        return function (this: Storage, item) {
-          const seen = before.get(this) ?? new Map<unknown, bigint>()
-          before.set(this, seen)
-          const shown = seen.get(item)
-          const now = original.call(this, item)
-          if (shown === undefined) seen.set(item, now)
-          else seen.delete(item)
-          return shown ?? now
-        }
-      }),
-    )
+    run.override(Storage.prototype, 'quantity', (original) => {
+      return function (this: Storage, item) {
+        const seen = before.get(this) ?? new Map<unknown, bigint>()
+        before.set(this, seen)
+        const shown = seen.get(item)
+        const now = original.call(this, item)
+        if (shown === undefined) seen.set(item, now)
+        else seen.delete(item)
+        return shown ?? now
+      }
+    })
   },
 }
 
@@ -86,15 +79,13 @@ const noOutcome: Mutant = {
   invariant: 'O1',
   withinSeeds: 40,
   apply(run) {
-    run.atCleanUp(
-      override(LevelWaiters.prototype, 'reach', (original) => {
-        return function (this: LevelWaiters, milestone, level, options) {
-          return new Promise((resolve) => {
-            original.call(this, milestone, level, options).then(resolve, () => undefined)
-          })
-        }
-      }),
-    )
+    run.override(LevelWaiters.prototype, 'reach', (original) => {
+      return function (this: LevelWaiters, milestone, level, options) {
+        return new Promise((resolve) => {
+          original.call(this, milestone, level, options).then(resolve, () => undefined)
+        })
+      }
+    })
   },
 }
 
@@ -103,17 +94,15 @@ const unknownError: Mutant = {
   invariant: 'O2',
   withinSeeds: 10,
   apply(run) {
-    run.atCleanUp(
-      override(Storage.prototype, 'withdrawNow', (original) => {
-        return function (this: Storage, item, amount) {
-          try {
-            return original.call(this, item, amount)
-          } catch {
-            throw new TypeError('something went wrong')
-          }
+    run.override(Storage.prototype, 'withdrawNow', (original) => {
+      return function (this: Storage, item, amount) {
+        try {
+          return original.call(this, item, amount)
+        } catch {
+          throw new TypeError('something went wrong')
         }
-      }),
-    )
+      }
+    })
   },
 }
 
@@ -122,15 +111,13 @@ const unownedPromise: Mutant = {
   invariant: 'N1',
   withinSeeds: 40,
   apply(run) {
-    run.atCleanUp(
-      override(LevelWaiters.prototype, 'reach', (original) => {
-        return function (this: LevelWaiters, milestone, level, options) {
-          const reached = original.call(this, milestone, level, options)
-          void reached.then(() => undefined)
-          return reached
-        }
-      }),
-    )
+    run.override(LevelWaiters.prototype, 'reach', (original) => {
+      return function (this: LevelWaiters, milestone, level, options) {
+        const reached = original.call(this, milestone, level, options)
+        void reached.then(() => undefined)
+        return reached
+      }
+    })
   },
 }
 
@@ -140,13 +127,11 @@ const eventLost: Mutant = {
   withinSeeds: 20,
   apply(run) {
     let arrivals = 0
-    run.atCleanUp(
-      override(Publications.prototype, 'arrived', (original) => {
-        return function (this: Publications, entry) {
-          if (++arrivals % 10 !== 0) original.call(this, entry)
-        }
-      }),
-    )
+    run.override(Publications.prototype, 'arrived', (original) => {
+      return function (this: Publications, entry) {
+        if (++arrivals % 10 !== 0) original.call(this, entry)
+      }
+    })
   },
 }
 
@@ -156,14 +141,12 @@ const eventRepeated: Mutant = {
   withinSeeds: 20,
   apply(run) {
     let arrivals = 0
-    run.atCleanUp(
-      override(Publications.prototype, 'arrived', (original) => {
-        return function (this: Publications, entry) {
-          original.call(this, entry)
-          if (++arrivals % 10 === 0) original.call(this, entry)
-        }
-      }),
-    )
+    run.override(Publications.prototype, 'arrived', (original) => {
+      return function (this: Publications, entry) {
+        original.call(this, entry)
+        if (++arrivals % 10 === 0) original.call(this, entry)
+      }
+    })
   },
 }
 

@@ -4,7 +4,6 @@ import { Budget } from '../../mover/budget.js'
 import { Mover } from '../../mover/mover.js'
 import { TransferRun } from '../../mover/transfer-run.js'
 import { Withdrawals } from '../../node/withdrawals.js'
-import { override } from '../override.js'
 import type { Mutant } from './mutant.js'
 
 const workload = 'transfers'
@@ -18,29 +17,27 @@ const halfMove: Mutant = {
   workload,
   apply(run) {
     const owed = new WeakMap<object, (() => void)[]>()
-    run.atCleanUp(
-      override(TransferRun.prototype, 'visit', (original) => {
-        return function (this: TransferRun, nowUs, limit) {
-          for (const pay of owed.get(this)?.splice(0) ?? []) pay()
-          const { partition } = (this as unknown as { ports: { partition: Partition } }).ports
-          const { batch } = partition.own
-          partition.own.batch = (writes) => {
-            const [taken, ...rest] = writes
-            batch.call(partition.own, [taken!])
-            const later = owed.get(this) ?? []
-            owed.set(this, later)
-            later.push(() => batch.call(partition.own, rest))
-          }
-          try {
-            const visit = original.call(this, nowUs, limit)
-            const isOwing = (owed.get(this)?.length ?? 0) > 0
-            return isOwing ? { ...visit, nextUs: nowUs + 250_000 } : visit
-          } finally {
-            partition.own.batch = batch
-          }
+    run.override(TransferRun.prototype, 'visit', (original) => {
+      return function (this: TransferRun, nowUs, limit) {
+        for (const pay of owed.get(this)?.splice(0) ?? []) pay()
+        const { partition } = (this as unknown as { ports: { partition: Partition } }).ports
+        const { batch } = partition.own
+        partition.own.batch = (writes) => {
+          const [taken, ...rest] = writes
+          batch.call(partition.own, [taken!])
+          const later = owed.get(this) ?? []
+          owed.set(this, later)
+          later.push(() => batch.call(partition.own, rest))
         }
-      }),
-    )
+        try {
+          const visit = original.call(this, nowUs, limit)
+          const isOwing = (owed.get(this)?.length ?? 0) > 0
+          return isOwing ? { ...visit, nextUs: nowUs + 250_000 } : visit
+        } finally {
+          partition.own.batch = batch
+        }
+      }
+    })
   },
 }
 
@@ -53,14 +50,12 @@ const withoutRights: Mutant = {
   withinSeeds: 20,
   workload,
   apply(run) {
-    run.atCleanUp(
-      override(Withdrawals.prototype, 'available', () => {
-        return function (this: Withdrawals, entry) {
-          const { options } = this as unknown as { options: { partition: Partition } }
-          return options.partition.table.total(entry)
-        }
-      }),
-    )
+    run.override(Withdrawals.prototype, 'available', () => {
+      return function (this: Withdrawals, entry) {
+        const { options } = this as unknown as { options: { partition: Partition } }
+        return options.partition.table.total(entry)
+      }
+    })
   },
 }
 
@@ -71,7 +66,7 @@ const savesUp: Mutant = {
   workload,
   apply(run) {
     const target = Budget.prototype as unknown as { most(): number }
-    run.atCleanUp(override(target, 'most', () => () => Number.MAX_SAFE_INTEGER))
+    run.override(target, 'most', () => () => Number.MAX_SAFE_INTEGER)
   },
 }
 
@@ -81,8 +76,8 @@ const sleeps: Mutant = {
   withinSeeds: 20,
   workload,
   apply(run) {
-    run.atCleanUp(override(Mover.prototype, 'changed', () => () => undefined))
-    run.atCleanUp(override(Mover.prototype, 'changedAt', () => () => undefined))
+    run.override(Mover.prototype, 'changed', () => () => undefined)
+    run.override(Mover.prototype, 'changedAt', () => () => undefined)
   },
 }
 
@@ -92,11 +87,9 @@ const asksNobody: Mutant = {
   withinSeeds: 20,
   workload: 'reads',
   apply(run) {
-    run.atCleanUp(
-      override(LevelReads.prototype, 'begin', () => {
-        return (read) => read.ready()
-      }),
-    )
+    run.override(LevelReads.prototype, 'begin', () => {
+      return (read) => read.ready()
+    })
   },
 }
 

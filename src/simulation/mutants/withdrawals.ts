@@ -16,7 +16,6 @@ import { NamedOperations } from '../../node/named-operations.js'
 import { OperationLog } from '../../node/operation-log.js'
 import { Settlements } from '../../node/settlements.js'
 import { Withdrawals } from '../../node/withdrawals.js'
-import { override } from '../override.js'
 import type { Run } from '../run/run.js'
 import type { Mutant } from './mutant.js'
 
@@ -31,7 +30,7 @@ function replace(
   // biome-ignore lint/suspicious/noExplicitAny: what a private method takes cannot be named from outside
   create: (original: (...args: any[]) => any) => (this: any, ...args: any[]) => any,
 ): void {
-  run.atCleanUp(override(target as Methods, name, create as never))
+  run.override(target as Methods, name, create as never)
 }
 
 function mutant(
@@ -91,46 +90,38 @@ const rightsMutants: readonly Mutant[] = [
     'W13',
     20,
     (run) => {
-      run.atCleanUp(
-        override(CellTable.prototype, 'addRightsElsewhere', (original) => {
-          return function (this: CellTable, entry, amount) {
-            if (amount < 0) original.call(this, entry, amount)
-          }
-        }),
-      )
+      run.override(CellTable.prototype, 'addRightsElsewhere', (original) => {
+        return function (this: CellTable, entry, amount) {
+          if (amount < 0) original.call(this, entry, amount)
+        }
+      })
     },
     ['A1', 'W4'],
   ),
   mutant('a-request-that-comes-again-grants-again', 'W15', 60, (run) => {
-    run.atCleanUp(
-      override(Settlement.prototype, 'borrowAsked', (original) => {
-        return function (this: Settlement, from, ask, nowMs) {
-          const { own } = (this as unknown as Entry).partition
-          const granted = own.grantedTotal(entryOf(this, ask), from)
-          original.call(this, from, { ...ask, target: addQuantities(ask.target, granted) }, nowMs)
-        }
-      }),
-    )
+    run.override(Settlement.prototype, 'borrowAsked', (original) => {
+      return function (this: Settlement, from, ask, nowMs) {
+        const { own } = (this as unknown as Entry).partition
+        const granted = own.grantedTotal(entryOf(this, ask), from)
+        original.call(this, from, { ...ask, target: addQuantities(ask.target, granted) }, nowMs)
+      }
+    })
   }),
   mutant('requests-for-rights-never-expire', 'W9', 150, (run) => {
-    run.atCleanUp(
-      override(Borrowing.prototype, 'expire', () => {
-        return () => undefined
-      }),
-    )
+    run.override(Borrowing.prototype, 'expire', () => {
+      return () => undefined
+    })
   }),
   mutant(
     'a-waiting-withdrawal-is-forgotten-with-its-item',
     'N1',
     60,
     (run) => {
-      run.atCleanUp(
-        override(ItemState.prototype, 'isIdle', (original) => {
-          return function (this: ItemState, nowMs) {
-            return this.waiting.length > 0 || original.call(this, nowMs)
-          }
-        }),
-      )
+      run.override(ItemState.prototype, 'isIdle', (original) => {
+        return function (this: ItemState, nowMs) {
+          return this.waiting.length > 0 || original.call(this, nowMs)
+        }
+      })
     },
     ['O1'],
   ),
@@ -208,23 +199,19 @@ const settlementMutants: readonly Mutant[] = [
     replace(run, Settlements.prototype, 'tellAgain', () => () => undefined)
   }),
   mutant('an-acknowledged-compensation-is-told-again', 'W11', 120, (run) => {
-    run.atCleanUp(
-      override(Settlement.prototype, 'acknowledge', () => {
-        return function (this: Settlement, id) {
-          return this.unacknowledged().some((withdrawal) => withdrawal.id === id)
-        }
-      }),
-    )
+    run.override(Settlement.prototype, 'acknowledge', () => {
+      return function (this: Settlement, id) {
+        return this.unacknowledged().some((withdrawal) => withdrawal.id === id)
+      }
+    })
   }),
   {
     ...mutant('a-partial-view-compensates', 'W4', 10, (run) => {
-      run.atCleanUp(
-        override(Debts.prototype, 'overdraw', () => {
-          return function (this: Debts, entry) {
-            return notNegative(-(this as unknown as Entry).partition.table.total(entry))
-          }
-        }),
-      )
+      run.override(Debts.prototype, 'overdraw', () => {
+        return function (this: Debts, entry) {
+          return notNegative(-(this as unknown as Entry).partition.table.total(entry))
+        }
+      })
     }),
     workload: 'partial-view-hunt',
   },
@@ -233,7 +220,7 @@ const settlementMutants: readonly Mutant[] = [
     'W13',
     30,
     (run) => {
-      run.atCleanUp(override(Debts.prototype, 'of', () => () => 0))
+      run.override(Debts.prototype, 'of', () => () => 0)
     },
     ['C2'],
   ),
@@ -267,18 +254,16 @@ const onceMutants: readonly Mutant[] = [
     'W12',
     60,
     (run) => {
-      run.atCleanUp(
-        override(OperationLog.prototype, 'find', (original) => {
-          const seen = new WeakMap<OperationLog, Set<string>>()
-          return function (this: OperationLog, storage, operationId, content) {
-            const known = seen.get(this) ?? new Set()
-            seen.set(this, known)
-            const isOld = !known.has(operationId)
-            known.add(operationId)
-            return isOld ? undefined : original.call(this, storage, operationId, content)
-          }
-        }),
-      )
+      run.override(OperationLog.prototype, 'find', (original) => {
+        const seen = new WeakMap<OperationLog, Set<string>>()
+        return function (this: OperationLog, storage, operationId, content) {
+          const known = seen.get(this) ?? new Set()
+          seen.set(this, known)
+          const isOld = !known.has(operationId)
+          known.add(operationId)
+          return isOld ? undefined : original.call(this, storage, operationId, content)
+        }
+      })
     },
     ['C1'],
   ),
@@ -287,11 +272,9 @@ const onceMutants: readonly Mutant[] = [
     'W12',
     60,
     (run) => {
-      run.atCleanUp(
-        override(NamedOperations.prototype, 'alone', () => {
-          return (_call, work) => work()
-        }),
-      )
+      run.override(NamedOperations.prototype, 'alone', () => {
+        return (_call, work) => work()
+      })
     },
     ['C1'],
   ),
@@ -300,16 +283,14 @@ const onceMutants: readonly Mutant[] = [
     'W14',
     150,
     (run) => {
-      run.atCleanUp(
-        override(OwnWrites.prototype, 'batch', (original) => {
-          return function (this: OwnWrites, writes) {
-            for (const write of writes) {
-              original.call(this, [write])
-              ;(this as unknown as { seal(): void }).seal()
-            }
+      run.override(OwnWrites.prototype, 'batch', (original) => {
+        return function (this: OwnWrites, writes) {
+          for (const write of writes) {
+            original.call(this, [write])
+            ;(this as unknown as { seal(): void }).seal()
           }
-        }),
-      )
+        }
+      })
     },
     ['C1', 'W3', 'W8', 'W13', 'W12'],
   ),

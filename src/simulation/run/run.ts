@@ -6,6 +6,7 @@ import { ALL_CHECKERS } from '../checkers/all.js'
 import type { Checker } from '../checkers/checker.js'
 import { Cluster } from '../cluster/cluster.js'
 import type { Server } from '../cluster/server.js'
+import { override, type Replacement } from '../override.js'
 import { GroupSurvival } from '../strong/group-survival.js'
 import { StrongHistory } from '../strong/history.js'
 import { attachApplication } from './application.js'
@@ -154,6 +155,11 @@ export class Run {
 
   atCleanUp(task: () => void): void {
     this.#cleanUps.push(task)
+  }
+
+  /** Replaces a method of a class until the run is over; ../override.ts says what for. */
+  override<T extends object, K extends keyof T>(target: T, name: K, replace: Replacement<T, K>): void {
+    this.atCleanUp(override(target, name, replace))
   }
 
   /** Called whenever a node has started. */
