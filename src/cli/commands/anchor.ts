@@ -7,11 +7,11 @@ import {
   addClientOptions,
   addTimeout,
   appended,
+  askAll,
+  askStrong,
   type CommonOptions,
-  collect,
   parseMetadata,
   type TimedOptions,
-  withClient,
 } from './common.js'
 
 interface AnchorJson {
@@ -81,9 +81,7 @@ export function addAnchor(program: Command, context: CommandContext): void {
 async function listAnchors(context: CommandContext, options: ListOptions): Promise<void> {
   const { world, storage } = options
   const params = { ...(world !== undefined && { world }), ...(storage !== undefined && { storage }) }
-  const all = await withClient(context, options, (client) =>
-    collect<AnchorJson>(client.stream('anchors', params)),
-  )
+  const all = await askAll<AnchorJson>(context, options, 'anchors', params)
   if (options.json) {
     printJson(context.stdout, { anchors: all.map((anchor) => ({ ...anchor })) })
     return
@@ -96,12 +94,9 @@ async function listAnchors(context: CommandContext, options: ListOptions): Promi
 async function showAnchor(
   context: CommandContext,
   id: string,
-  { linearizable = false, timeoutMs, ...options }: TimedOptions & { readonly linearizable?: boolean },
+  { linearizable = false, ...options }: TimedOptions & { readonly linearizable?: boolean },
 ): Promise<void> {
-  const params = { id, linearizable, timeout_ms: timeoutMs }
-  const anchor = (await withClient(context, options, (client) =>
-    client.call('anchor', params, timeoutMs),
-  )) as AnchorJson
+  const anchor = await askStrong<AnchorJson>(context, options, 'anchor', { id, linearizable })
   if (options.json) {
     printJson(context.stdout, { ...anchor })
     return
@@ -121,7 +116,7 @@ async function showAnchor(
 async function createAnchor(
   context: CommandContext,
   storage: string,
-  { world, at, id, metadata, timeoutMs, ...options }: CreateOptions,
+  { world, at, id, metadata, ...options }: CreateOptions,
 ): Promise<void> {
   const params = {
     storage,
@@ -129,11 +124,8 @@ async function createAnchor(
     position: parsePosition(at),
     ...(id !== undefined && { id }),
     ...(metadata && { metadata: parseMetadata(metadata) }),
-    timeout_ms: timeoutMs,
   }
-  const anchor = (await withClient(context, options, (client) =>
-    client.call('anchor_create', params, timeoutMs),
-  )) as AnchorJson
+  const anchor = await askStrong<AnchorJson>(context, options, 'anchor_create', params)
   if (options.json) printJson(context.stdout, { ...anchor })
   else context.stdout.write(`anchor ${anchor.id} opens ${storage} at ${world} ${place(anchor)}\n`)
 }
@@ -141,11 +133,10 @@ async function createAnchor(
 async function deleteAnchor(
   context: CommandContext,
   id: string,
-  { cascade = false, timeoutMs, ...options }: TimedOptions & { readonly cascade?: boolean },
+  { cascade = false, ...options }: TimedOptions & { readonly cascade?: boolean },
 ): Promise<void> {
-  const params = { id, cascade, timeout_ms: timeoutMs }
-  const done = await withClient(context, options, (client) => client.call('anchor_delete', params, timeoutMs))
-  if (options.json) printJson(context.stdout, done as JsonValue)
+  const done = await askStrong<JsonValue>(context, options, 'anchor_delete', { id, cascade })
+  if (options.json) printJson(context.stdout, done)
   else context.stdout.write(`anchor ${id} is gone\n`)
 }
 

@@ -3,7 +3,10 @@ import { UsageError } from '../../sync/errors.js'
 import type { CommandContext } from '../context.js'
 import { ControlClient } from '../control-client.js'
 import { DATA_DIR_VARIABLE, findDataDir } from '../data-directory.js'
+import type { JsonValue } from '../output.js'
 import { DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS } from '../params.js'
+
+type JsonObject = { readonly [name: string]: JsonValue }
 
 export interface CommonOptions {
   readonly dataDir?: string
@@ -49,6 +52,38 @@ export async function withClient<T>(
   const directory = await findDataDir(dataDir, context)
   using client = await ControlClient.connect(directory, context.environment.scheduler)
   return await work(client, directory)
+}
+
+/** One answer of that node; `extraMs`: what it may take beyond the time of any answer. */
+export async function ask<T>(
+  context: CommandContext,
+  options: CommonOptions,
+  method: string,
+  params: JsonObject = {},
+  extraMs = 0,
+): Promise<T> {
+  return (await withClient(context, options, (client) => client.call(method, params, extraMs))) as T
+}
+
+/** The answer of methods that wait for the strong group: the node is told how long to try, and waited for as long. */
+export function askStrong<T>(
+  context: CommandContext,
+  options: TimedOptions,
+  method: string,
+  params: JsonObject,
+): Promise<T> {
+  const { timeoutMs } = options
+  return ask(context, options, method, { ...params, timeout_ms: timeoutMs }, timeoutMs)
+}
+
+/** All items of a stream of that node. */
+export function askAll<T>(
+  context: CommandContext,
+  options: CommonOptions,
+  method: string,
+  params: JsonObject = {},
+): Promise<T[]> {
+  return withClient(context, options, (client) => collect<T>(client.stream(method, params)))
 }
 
 export async function collect<T>(items: AsyncIterable<unknown>): Promise<T[]> {

@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import type { CommandContext } from '../context.js'
 import { type JsonValue, painter, printJson, printTable, type Tone } from '../output.js'
-import { addClientOptions, type CommonOptions, collect, withClient } from './common.js'
+import { addClientOptions, ask, askAll, type CommonOptions } from './common.js'
 
 export interface MemberJson {
   readonly server_id: string
@@ -29,16 +29,14 @@ export function addMembers(program: Command, context: CommandContext): void {
 }
 
 async function release(context: CommandContext, server: string, options: CommonOptions): Promise<void> {
-  const done = await withClient(context, options, (client) =>
-    client.call('members_release', { server_id: server }),
-  )
-  if (options.json) printJson(context.stdout, done as JsonValue)
+  const done = await ask<JsonValue>(context, options, 'members_release', { server_id: server })
+  if (options.json) printJson(context.stdout, done)
   else context.stdout.write(`${server} may join with a new key\n`)
 }
 
 async function members(context: CommandContext, options: CommonOptions): Promise<void> {
   const { stdout, variables } = context
-  const all = await withClient(context, options, (client) => collect<MemberJson>(client.stream('members')))
+  const all = await askAll<MemberJson>(context, options, 'members')
   if (options.json) {
     printJson(stdout, { members: all.map((member) => ({ ...member })) })
     return

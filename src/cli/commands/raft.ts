@@ -13,8 +13,10 @@ import {
   addDataDir,
   addJson,
   addTimeout,
+  ask,
+  askStrong,
   type CommonOptions,
-  withClient,
+  type TimedOptions,
 } from './common.js'
 
 interface RaftJson {
@@ -56,8 +58,8 @@ export function addRaft(program: Command, context: CommandContext): void {
     .command('transfer')
     .description('hand leadership to another voter, before maintenance of the leader')
     .argument('<server>')
-  addTimeout(addClientOptions(transfer)).action(
-    (server: string, options: CommonOptions & { timeoutMs: number }) => handOver(context, server, options),
+  addTimeout(addClientOptions(transfer)).action((server: string, options: TimedOptions) =>
+    handOver(context, server, options),
   )
   const recover = raft
     .command('recover')
@@ -70,7 +72,7 @@ export function addRaft(program: Command, context: CommandContext): void {
 
 async function showPeers(context: CommandContext, options: CommonOptions): Promise<void> {
   const { stdout, stderr, variables } = context
-  const view = (await withClient(context, options, (client) => client.call('raft'))) as RaftJson | null
+  const view = await ask<RaftJson | null>(context, options, 'raft')
   if (options.json) {
     printJson(stdout, view as unknown as JsonValue)
     return
@@ -97,15 +99,8 @@ async function showPeers(context: CommandContext, options: CommonOptions): Promi
   if (view.role !== 'leader') stderr.write('only the leader knows who answers and what they hold: ask it\n')
 }
 
-async function handOver(
-  context: CommandContext,
-  server: string,
-  options: CommonOptions & { readonly timeoutMs: number },
-): Promise<void> {
-  const params = { server_id: server, timeout_ms: options.timeoutMs }
-  const view = (await withClient(context, options, (client) =>
-    client.call('raft_transfer', params, options.timeoutMs),
-  )) as RaftJson
+async function handOver(context: CommandContext, server: string, options: TimedOptions): Promise<void> {
+  const view = await askStrong<RaftJson>(context, options, 'raft_transfer', { server_id: server })
   if (options.json) printJson(context.stdout, view as unknown as JsonValue)
   else context.stdout.write(`${view.leader} leads the strong group, term ${view.term}\n`)
 }

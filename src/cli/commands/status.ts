@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import type { CommandContext } from '../context.js'
 import { type JsonValue, painter, printJson, printTable } from '../output.js'
-import { addClientOptions, type CommonOptions, withClient } from './common.js'
+import { addClientOptions, ask, type CommonOptions } from './common.js'
 
 interface StatusJson {
   readonly server_id: string
@@ -31,7 +31,7 @@ export function addStatus(program: Command, context: CommandContext): void {
 
 async function status(context: CommandContext, options: CommonOptions): Promise<void> {
   const { stdout, variables } = context
-  const status = (await withClient(context, options, (client) => client.call('status'))) as StatusJson
+  const status = await ask<StatusJson>(context, options, 'status')
   if (options.json) {
     printJson(stdout, status as unknown as JsonValue)
     return

@@ -7,9 +7,9 @@ import {
 } from '../../sync/consistency.js'
 import { UsageError } from '../../sync/errors.js'
 import type { CommandContext } from '../context.js'
-import { type JsonValue, printJson, printTable } from '../output.js'
+import { printJson, printTable } from '../output.js'
 import { DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS } from '../params.js'
-import { addClientOptions, type CommonOptions, collect, wholeNumber, withClient } from './common.js'
+import { addClientOptions, ask, askAll, type CommonOptions, wholeNumber } from './common.js'
 
 interface WorldOptions extends CommonOptions {
   readonly world?: string
@@ -119,7 +119,7 @@ function addWorld(command: Command): Command {
 }
 
 async function listStorages(context: CommandContext, options: CommonOptions): Promise<void> {
-  const all = await withClient(context, options, (client) => collect<StorageJson>(client.stream('storages')))
+  const all = await askAll<StorageJson>(context, options, 'storages')
   all.sort(
     (left, right) => compare(left.storage, right.storage) || compare(left.world ?? '', right.world ?? ''),
   )
@@ -144,9 +144,7 @@ async function showStorage(
 ): Promise<void> {
   const world = options.world === undefined ? {} : { world: options.world }
   const params = { storage, level, timeout_ms: timeoutMs, ...world }
-  const items = await withClient(context, options, (client) =>
-    collect<ItemJson>(client.stream('storage', params)),
-  )
+  const items = await askAll<ItemJson>(context, options, 'storage', params)
   items.sort((left, right) => compare(left.item, right.item))
   if (options.json) {
     printJson(context.stdout, {
@@ -183,12 +181,12 @@ async function change(
     ...(operationId !== undefined && { operation_id: operationId }),
   }
   // Once for the rights, once for the level.
-  const done = await withClient(context, options, (client) => client.call(kind, params, 2 * timeoutMs))
+  const done = await ask<ChangeJson>(context, options, kind, params, 2 * timeoutMs)
   if (options.json) {
-    printJson(context.stdout, done as JsonValue)
+    printJson(context.stdout, { ...done })
     return
   }
-  const { quantity, kind: hold, withdrawal_id: withdrawalId } = done as ChangeJson
+  const { quantity, kind: hold, withdrawal_id: withdrawalId } = done
   const verb = kind === 'deposit' ? 'deposited' : 'withdrew'
   context.stdout.write(`${verb} ${amount} ${item}; ${id} now holds ${quantity}\n`)
   if (hold === 'provisional')

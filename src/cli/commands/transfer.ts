@@ -5,12 +5,12 @@ import {
   addClientOptions,
   addTimeout,
   appended,
+  askAll,
+  askStrong,
   type CommonOptions,
-  collect,
   parseMetadata,
   type TimedOptions,
   wholeNumber,
-  withClient,
 } from './common.js'
 
 interface TransferJson {
@@ -85,9 +85,7 @@ async function listTransfers(
   { anchor, ...options }: CommonOptions & { readonly anchor?: string },
 ): Promise<void> {
   const params = anchor === undefined ? {} : { anchor }
-  const all = await withClient(context, options, (client) =>
-    collect<TransferJson>(client.stream('transfers', params)),
-  )
+  const all = await askAll<TransferJson>(context, options, 'transfers', params)
   if (options.json) {
     printJson(context.stdout, { transfers: all.map((transfer) => ({ ...transfer })) })
     return
@@ -119,14 +117,8 @@ function describeState({ state, waiting_for_rights: waiting }: TransferJson): st
   return state === 'waiting-for-rights' ? `waits for rights to ${waiting} kinds of items` : state
 }
 
-async function showTransfer(
-  context: CommandContext,
-  id: string,
-  { timeoutMs, ...options }: TimedOptions,
-): Promise<void> {
-  const transfer = (await withClient(context, options, (client) =>
-    client.call('transfer', { id, timeout_ms: timeoutMs }, timeoutMs),
-  )) as TransferJson
+async function showTransfer(context: CommandContext, id: string, options: TimedOptions): Promise<void> {
+  const transfer = await askStrong<TransferJson>(context, options, 'transfer', { id })
   if (options.json) {
     printJson(context.stdout, { ...transfer })
     return
@@ -150,7 +142,7 @@ async function createTransfer(
   context: CommandContext,
   from: string,
   to: string,
-  { item, rate, id, metadata, timeoutMs, ...options }: CreateOptions,
+  { item, rate, id, metadata, ...options }: CreateOptions,
 ): Promise<void> {
   const params = {
     from,
@@ -159,24 +151,14 @@ async function createTransfer(
     ...(rate !== undefined && { rate }),
     ...(id !== undefined && { id }),
     ...(metadata && { metadata: parseMetadata(metadata) }),
-    timeout_ms: timeoutMs,
   }
-  const transfer = (await withClient(context, options, (client) =>
-    client.call('transfer_create', params, timeoutMs),
-  )) as TransferJson
+  const transfer = await askStrong<TransferJson>(context, options, 'transfer_create', params)
   if (options.json) printJson(context.stdout, { ...transfer })
   else context.stdout.write(`transfer ${transfer.id} leads from ${from} to ${to}\n`)
 }
 
-async function deleteTransfer(
-  context: CommandContext,
-  id: string,
-  { timeoutMs, ...options }: TimedOptions,
-): Promise<void> {
-  const params = { id, timeout_ms: timeoutMs }
-  const done = await withClient(context, options, (client) =>
-    client.call('transfer_delete', params, timeoutMs),
-  )
-  if (options.json) printJson(context.stdout, done as JsonValue)
+async function deleteTransfer(context: CommandContext, id: string, options: TimedOptions): Promise<void> {
+  const done = await askStrong<JsonValue>(context, options, 'transfer_delete', { id })
+  if (options.json) printJson(context.stdout, done)
   else context.stdout.write(`transfer ${id} is gone\n`)
 }

@@ -2,7 +2,7 @@ import { Argument, type Command } from 'commander'
 import { isoTime } from '../../environment/time-text.js'
 import type { CommandContext } from '../context.js'
 import { type JsonValue, printJson, printTable } from '../output.js'
-import { addClientOptions, type CommonOptions, collect, withClient } from './common.js'
+import { addClientOptions, ask, askAll, type CommonOptions } from './common.js'
 
 interface CaseJson {
   readonly id: string
@@ -50,7 +50,7 @@ async function listCases(
   what: 'conflicts' | 'compensations',
   options: CommonOptions,
 ): Promise<void> {
-  const all = await withClient(context, options, (client) => collect<CaseJson>(client.stream(what)))
+  const all = await askAll<CaseJson>(context, options, what)
   if (options.json) {
     printJson(context.stdout, { [what]: all.map((each) => ({ ...each })) })
     return
@@ -78,10 +78,8 @@ async function decide(
   decision: string,
   options: CommonOptions,
 ): Promise<void> {
-  const done = await withClient(context, options, (client) =>
-    client.call('conflict_resolve', { id, decision }),
-  )
-  if (options.json) printJson(context.stdout, done as JsonValue)
+  const done = await ask<JsonValue>(context, options, 'conflict_resolve', { id, decision })
+  if (options.json) printJson(context.stdout, done)
   else if (decision === 'keep') context.stdout.write(`${id} stands; what was missing is written off\n`)
   else
     context.stdout.write(
@@ -90,7 +88,7 @@ async function decide(
 }
 
 async function acknowledgeCase(context: CommandContext, id: string, options: CommonOptions): Promise<void> {
-  const done = await withClient(context, options, (client) => client.call('compensation_acknowledge', { id }))
-  if (options.json) printJson(context.stdout, done as JsonValue)
+  const done = await ask<JsonValue>(context, options, 'compensation_acknowledge', { id })
+  if (options.json) printJson(context.stdout, done)
   else context.stdout.write(`${id} is acknowledged\n`)
 }
