@@ -8,7 +8,7 @@ import type { OperationOptions } from '../node/withdraw-options.js'
 import { CONSISTENCY_LEVELS, READ_LEVELS } from '../sync/consistency.js'
 import { auditMethods } from './audit-methods.js'
 import { describeMember, describeStatus } from './describe.js'
-import { streamLedger } from './ledger-stream.js'
+import { ledger } from './ledger-stream.js'
 import type { JsonValue } from './output.js'
 import { nothing, read, timeoutMs } from './params.js'
 import { strongMethods } from './strong-methods.js'
@@ -16,12 +16,10 @@ import { watch } from './watch-stream.js'
 import { withdrawalMethods } from './withdrawal-methods.js'
 
 export type CallMethod = (params: unknown) => Promise<JsonValue>
-/** Resolves when there is nothing more to send. `send` resolves when the reader can take more. */
-export type StreamMethod = (
-  params: unknown,
-  send: (item: JsonValue) => Promise<void>,
-  signal: AbortSignal,
-) => Promise<void>
+/** Resolves when there is nothing more to send. */
+export type StreamMethod = (params: unknown, send: Send, signal: AbortSignal) => Promise<void>
+/** Resolves when the reader can take more. */
+export type Send = (item: JsonValue) => Promise<void>
 
 export interface ControlMethods {
   readonly calls: Readonly<Record<string, CallMethod>>
@@ -92,18 +90,11 @@ export function controlMethods(node: MeshNode, scheduler: Scheduler): ControlMet
       ...strong.streams,
       ...withdrawals.streams,
       ...auditMethods(node),
-      ledger: (params, send, signal) => streamLedger(node, params, send, signal),
+      ledger: ledger(node),
       members,
-      storages: (params, send, signal) => listStorages(node, scheduler, params, send, signal),
-      storage: (params, send, signal) => showStorage(node, scheduler, params, send, signal),
-      watch: (params, send, signal) =>
-        watch(
-          node,
-          scheduler,
-          read(v.strictObject({ storage: v.optional(v.string()) }), params),
-          send,
-          signal,
-        ),
+      storages: listStorages(node, scheduler),
+      storage: showStorage(node, scheduler),
+      watch: watch(node, scheduler),
     },
   }
 }
@@ -146,40 +137,32 @@ function describeChange(
   }
 }
 
-async function listStorages(
-  node: MeshNode,
-  scheduler: Scheduler,
-  params: unknown,
-  send: (item: JsonValue) => Promise<void>,
-  signal: AbortSignal,
-): Promise<void> {
-  read(nothing, params)
-  for (const { id, world } of node.storageIds()) {
-    let kinds = 0
-    let total = 0n
-    for await (const { quantity } of inTurns(openStorage(node, id, world).items(), scheduler)) {
-      if (signal.aborted) return
-      kinds += 1
-      total += quantity
+function listStorages(node: MeshNode, scheduler: Scheduler): StreamMethod {
+  return async (params, send, signal) => {
+    read(nothing, params)
+    for (const { id, world } of node.storageIds()) {
+      let kinds = 0
+      let total = 0n
+      for await (const { quantity } of inTurns(openStorage(node, id, world).items(), scheduler)) {
+        if (signal.aborted) return
+        kinds += 1
+        total += quantity
+      }
+      await send({ storage: id, world: world ?? null, items: kinds, quantity: total.toString() })
     }
-    await send({ storage: id, world: world ?? null, items: kinds, quantity: total.toString() })
   }
 }
 
-async function showStorage(
-  node: MeshNode,
-  scheduler: Scheduler,
-  params: unknown,
-  send: (item: JsonValue) => Promise<void>,
-  signal: AbortSignal,
-): Promise<void> {
-  const { level, storage: id, timeout_ms: timeoutMs, world } = read(showSchema, params)
-  const storage = openStorage(node, id, world)
-  const options = { level, signal, ...(timeoutMs !== undefined && { timeoutMs }) }
-  const items = level === 'LOCAL' ? storage.items() : await storage.readItems(options)
-  for await (const { item, quantity } of inTurns(items, scheduler)) {
-    if (signal.aborted) return
-    await send({ item, quantity: quantity.toString() })
+function showStorage(node: MeshNode, scheduler: Scheduler): StreamMethod {
+  return async (params, send, signal) => {
+    const { level, storage: id, timeout_ms: timeoutMs, world } = read(showSchema, params)
+    const storage = openStorage(node, id, world)
+    const options = { level, signal, ...(timeoutMs !== undefined && { timeoutMs }) }
+    const items = level === 'LOCAL' ? storage.items() : await storage.readItems(options)
+    for await (const { item, quantity } of inTurns(items, scheduler)) {
+      if (signal.aborted) return
+      await send({ item, quantity: quantity.toString() })
+    }
   }
 }
 

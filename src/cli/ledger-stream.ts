@@ -1,6 +1,7 @@
 import * as v from 'valibot'
 import type { LedgerEntry } from '../ledger/entry.js'
 import type { MeshNode } from '../node/mesh-node.js'
+import type { StreamMethod } from './control-methods.js'
 import type { JsonValue } from './output.js'
 import { read } from './params.js'
 
@@ -14,24 +15,21 @@ const schema = v.strictObject({
 })
 
 /** The ledger of a running node, for the control socket. */
-export async function streamLedger(
-  node: MeshNode,
-  params: unknown,
-  send: (item: JsonValue) => Promise<void>,
-  signal: AbortSignal,
-): Promise<void> {
-  const { since_ms: sinceMs, limit, ...asked } = read(schema, params)
-  const { item, storage, by, follow } = asked
-  const entries = node.ledger({
-    ...(item !== undefined && { item }),
-    ...(storage !== undefined && { storage }),
-    ...(by !== undefined && { by }),
-    ...(sinceMs !== undefined && { sinceMs }),
-    ...(limit !== undefined && { limit }),
-    follow,
-    signal,
-  })
-  for await (const entry of entries) await send(describeLedgerEntry(entry))
+export function ledger(node: MeshNode): StreamMethod {
+  return async (params, send, signal) => {
+    const { since_ms: sinceMs, limit, ...asked } = read(schema, params)
+    const { item, storage, by, follow } = asked
+    const entries = node.ledger({
+      ...(item !== undefined && { item }),
+      ...(storage !== undefined && { storage }),
+      ...(by !== undefined && { by }),
+      ...(sinceMs !== undefined && { sinceMs }),
+      ...(limit !== undefined && { limit }),
+      follow,
+      signal,
+    })
+    for await (const entry of entries) await send(describeLedgerEntry(entry))
+  }
 }
 
 /** In the names of the wire. */

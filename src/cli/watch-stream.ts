@@ -1,39 +1,39 @@
+import * as v from 'valibot'
 import type { Scheduler } from '../environment/environment.js'
 import type { MeshNode } from '../node/mesh-node.js'
 import type { NodeEvents } from '../node/node-events.js'
 import type { Storage } from '../node/storage.js'
 import { WatchStream } from '../registry/watch-stream.js'
+import type { Send, StreamMethod } from './control-methods.js'
 import { describeEvent } from './describe.js'
 import type { JsonValue } from './output.js'
+import { read } from './params.js'
 
 /** A storage made after the watch began is noticed within this time. */
 export const STORAGE_SCAN_MS = 250
 
-type Send = (item: JsonValue) => Promise<void>
+const schema = v.strictObject({ storage: v.optional(v.string()) })
 
 /**
  * What happens on a node from now on: quantities, events, links. Quantities are latest values (a slow reader
  * skips steps); the rest is a bounded queue whose overflow ends the watch with OverloadedError.
  */
-export async function watch(
-  node: MeshNode,
-  scheduler: Scheduler,
-  { storage }: { readonly storage?: string | undefined },
-  send: Send,
-  signal: AbortSignal,
-): Promise<void> {
-  // Whatever ends one part, ends all.
-  const ended = new AbortController()
-  const any = AbortSignal.any([signal, ended.signal])
-  const parts = [watchStorages(node, scheduler, storage, send, any)]
-  if (storage === undefined) parts.push(watchEvents(node, send, any))
-  try {
-    // All is subscribed by now: what happens after this line has been sent, is seen.
-    await send({ type: 'watching', server_id: node.identity.serverId })
-    await Promise.race(parts)
-  } finally {
-    ended.abort()
-    await Promise.allSettled(parts)
+export function watch(node: MeshNode, scheduler: Scheduler): StreamMethod {
+  return async (params, send, signal) => {
+    const { storage } = read(schema, params)
+    // Whatever ends one part, ends all.
+    const ended = new AbortController()
+    const any = AbortSignal.any([signal, ended.signal])
+    const parts = [watchStorages(node, scheduler, storage, send, any)]
+    if (storage === undefined) parts.push(watchEvents(node, send, any))
+    try {
+      // All is subscribed by now: what happens after this line has been sent, is seen.
+      await send({ type: 'watching', server_id: node.identity.serverId })
+      await Promise.race(parts)
+    } finally {
+      ended.abort()
+      await Promise.allSettled(parts)
+    }
   }
 }
 
