@@ -64,15 +64,19 @@ export const CONFIG_KEYS: Readonly<Record<keyof FileConfig, string>> = {
     '{ "retention_ms", "max_bytes" }: keeps a ledger of what is done here (`silo-mesh ledger`); left out: none',
 }
 
+export function configPath(dataDir: string): string {
+  return `${dataDir}/${CONFIG_NAME}`
+}
+
 /** @throws ConfigError naming the file and the key; undefined when there is no such file */
 export async function loadConfig(disk: Disk, dataDir: string): Promise<FileConfig | undefined> {
-  const path = `${dataDir}/${CONFIG_NAME}`
-  const text = await readTextFile(disk, path, MAX_CONFIG_BYTES)
-  return text === undefined ? undefined : parseConfig(path, text)
+  const text = await readTextFile(disk, configPath(dataDir), MAX_CONFIG_BYTES)
+  return text === undefined ? undefined : parseConfig(dataDir, text)
 }
 
 /** @throws ConfigError naming the file and the key */
-export function parseConfig(path: string, text: string): FileConfig {
+export function parseConfig(dataDir: string, text: string): FileConfig {
+  const path = configPath(dataDir)
   let value: unknown
   try {
     value = JSON.parse(text)
@@ -86,12 +90,13 @@ export function parseConfig(path: string, text: string): FileConfig {
     const known = issue.type === 'strict_object' ? `; known keys: ${Object.keys(CONFIG_KEYS).join(', ')}` : ''
     throw new ConfigError(`${path}: ${key}: ${issue.message}${known}`)
   }
-  nodeOptions(path, '.', result.output)
+  nodeOptions(dataDir, result.output)
   return result.output
 }
 
 /** The node's options for a config file, checked. @throws ConfigError */
-export function nodeOptions(path: string, dataDir: string, file: FileConfig): MeshNodeOptions {
+export function nodeOptions(dataDir: string, file: FileConfig): MeshNodeOptions {
+  const path = configPath(dataDir)
   const { secret_file: secretFile, listen, advertise, peers, worlds, durability, compression, ledger } = file
   if (listen && isWildcard(listen.host) && advertise === undefined) {
     throw new ConfigError(
@@ -138,7 +143,7 @@ export function nodeOptions(path: string, dataDir: string, file: FileConfig): Me
 /** @throws ConfigError when the node would refuse it; DiskError */
 export async function saveConfig(disk: Disk, dataDir: string, file: FileConfig): Promise<void> {
   const text = `${JSON.stringify(file, undefined, 2)}\n`
-  parseConfig(`${dataDir}/${CONFIG_NAME}`, text)
+  parseConfig(dataDir, text)
   await writeTextFile(disk, dataDir, CONFIG_NAME, text)
 }
 

@@ -2,7 +2,7 @@ import type { MeshNodeOptions } from '../node/config.js'
 import { MeshNode } from '../node/mesh-node.js'
 import { ConfigError, LinkRefusedError, type RefusalReason, RefusedError } from '../sync/errors.js'
 import type { Logger } from '../sync/logger.js'
-import { CONFIG_NAME, type FileConfig, nodeOptions } from './config-file.js'
+import { type FileConfig, nodeOptions } from './config-file.js'
 import type { CommandContext } from './context.js'
 import { controlMethods } from './control-methods.js'
 import { serveControl } from './control-server.js'
@@ -32,12 +32,7 @@ export async function runInForeground(context: CommandContext, options: Foregrou
   const { environment } = context
   const { signal, release } = interruption(environment.clock)
   try {
-    const path = `${dataDir}/${CONFIG_NAME}`
-    const node = await startNode(context, dataDir, {
-      ...nodeOptions(path, dataDir, config),
-      environment,
-      logger,
-    })
+    const node = await startNode(context, dataDir, { ...nodeOptions(dataDir, config), environment, logger })
     try {
       const control = await serveControl(dataDir, controlMethods(node, environment.scheduler), logger)
       try {

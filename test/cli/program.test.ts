@@ -134,7 +134,7 @@ t.test('the data directory is found, or asked for', async (t) => {
 
 t.test('a config file is checked key by key', async (t) => {
   const good = { cluster_id: 'sky', server_id: 'one', secret_file: 'mesh.key' }
-  t.strictSame(parseConfig('f', JSON.stringify(good)), good)
+  t.strictSame(parseConfig('h', JSON.stringify(good)), good)
   const bad: [object, RegExp][] = [
     [{ ...good, colour: 'red' }, /colour.*known keys.*server_id/],
     [{ ...good, listen: { host: 'a', port: 1, tls: true } }, /listen\.tls/],
@@ -149,12 +149,12 @@ t.test('a config file is checked key by key', async (t) => {
   ]
   for (const [value, message] of bad) {
     t.throws(
-      () => parseConfig('f.json', JSON.stringify(value)),
+      () => parseConfig('h', JSON.stringify(value)),
       { code: 'CONFIG_INVALID', message },
       String(message),
     )
   }
-  t.throws(() => parseConfig('f.json', '{'), { code: 'CONFIG_INVALID', message: /f\.json is not JSON/ })
+  t.throws(() => parseConfig('h', '{'), { code: 'CONFIG_INVALID', message: /h\/config\.json is not JSON/ })
   const home = await temporaryDirectory(t)
   await writeFile(`${home}/config.json`, JSON.stringify({ ...good, colour: 'red' }))
   t.match(await silo(['join', '--data-dir', home]), { exitCode: 78, stderr: /colour/ })

@@ -307,7 +307,7 @@ t.test('a voter that is left alone recovers, and says what was given up', async 
     secret_file: 'mesh.key',
     listen: { host: '127.0.0.1', port: 0 },
   }
-  const config = nodeOptions('f', home, parseConfig('f', JSON.stringify(text)))
+  const config = nodeOptions(home, parseConfig(home, JSON.stringify(text)))
   const one = await MeshNode.start({ ...config, found: true, raft: RAFT })
   const two = await serveNode(t, `${root}/two`, { serverId: 'two', peers: [one.address] })
   const three = await serveNode(t, `${root}/three`, { serverId: 'three', peers: [one.address] })

@@ -7,6 +7,7 @@ import { parseHostAndPort } from '../address.js'
 import {
   CONFIG_KEYS,
   CONFIG_NAME,
+  configPath,
   DEFAULT_LEDGER,
   type FileConfig,
   loadConfig,
@@ -53,7 +54,6 @@ export function configHelp(): string {
 async function init(context: CommandContext, options: InitOptions): Promise<void> {
   const { disk, random } = context.environment
   const dataDir = homeOf(options.server, options.dataDir, context)
-  const path = `${dataDir}/${CONFIG_NAME}`
   const config: FileConfig = {
     cluster_id: options.cluster,
     server_id: options.server,
@@ -63,10 +63,10 @@ async function init(context: CommandContext, options: InitOptions): Promise<void
     ...(options.world && { worlds: options.world }),
     ledger: DEFAULT_LEDGER,
   }
-  nodeOptions(path, dataDir, config)
+  nodeOptions(dataDir, config)
   if ((await loadConfig(disk, dataDir)) !== undefined) {
     throw new RefusedError(
-      `${path} exists: a mesh is founded once; start this server with \`silo-mesh join\``,
+      `${configPath(dataDir)} exists: a mesh is founded once; start this server with \`silo-mesh join\``,
     )
   }
   await disk.makeDirectory(dataDir)
@@ -100,7 +100,7 @@ async function hasSecret(context: CommandContext, dataDir: string): Promise<bool
 }
 
 function report(context: CommandContext, { cluster, server, json }: InitOptions, dataDir: string): void {
-  const configFile = `${dataDir}/${CONFIG_NAME}`
+  const configFile = configPath(dataDir)
   const secretFile = `${dataDir}/${SECRET_NAME}`
   if (json) {
     printJson(context.stdout, {

@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import { MIN_SECRET_BYTES } from '../../link/link-manager-options.js'
 import { readSecretFile } from '../../node/server-key.js'
 import { RefusedError } from '../../sync/errors.js'
-import { CONFIG_NAME, nodeOptions } from '../config-file.js'
+import { configPath, nodeOptions } from '../config-file.js'
 import type { CommandContext } from '../context.js'
 import { requireConfig } from '../data-directory.js'
 import { printJson } from '../output.js'
@@ -25,12 +25,12 @@ async function invite(context: CommandContext, options: CommonOptions): Promise<
     const members = await collect<MemberJson>(client.stream('members'))
     // The secret is read from its file, never asked of the node: it does not travel.
     const config = await requireConfig(context.environment.disk, dataDir)
-    const { secretFile } = nodeOptions(`${dataDir}/${CONFIG_NAME}`, dataDir, config)
+    const { secretFile } = nodeOptions(dataDir, config)
     const secret = await readSecretFile(context.environment.disk, secretFile!, MIN_SECRET_BYTES)
     const addresses = doors(members)
     if (addresses.length === 0) {
       throw new RefusedError(
-        `no server of this mesh listens: set listen in ${dataDir}/${CONFIG_NAME} and restart it`,
+        `no server of this mesh listens: set listen in ${configPath(dataDir)} and restart it`,
       )
     }
     const token = encodeToken({ clusterId: config.cluster_id, addresses, secret })

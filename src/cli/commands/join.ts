@@ -161,7 +161,7 @@ async function enter(context: CommandContext, invitation: Invitation, options: J
     ...(options.world && { worlds: options.world }),
     ledger: DEFAULT_LEDGER,
   }
-  nodeOptions(`${dataDir}/${CONFIG_NAME}`, dataDir, config)
+  nodeOptions(dataDir, config)
   await disk.makeDirectory(dataDir)
   await writeTextFile(disk, dataDir, SECRET_NAME, `${Buffer.from(invitation.secret).toString('hex')}\n`)
   await saveConfig(disk, dataDir, config)
@@ -175,7 +175,7 @@ async function requireSame(
   invitation: Invitation,
   server: string,
 ): Promise<void> {
-  const { secretFile } = nodeOptions(`${dataDir}/${CONFIG_NAME}`, dataDir, existing)
+  const { secretFile } = nodeOptions(dataDir, existing)
   const secret = await readSecretFile(context.environment.disk, secretFile!, MIN_SECRET_BYTES)
   const isSameMesh =
     existing.cluster_id === invitation.clusterId && Buffer.compare(secret, invitation.secret) === 0

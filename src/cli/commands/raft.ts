@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { MeshNode } from '../../node/mesh-node.js'
 import { NoQuorumError, UsageError } from '../../sync/errors.js'
-import { CONFIG_NAME, nodeOptions } from '../config-file.js'
+import { nodeOptions } from '../config-file.js'
 import type { CommandContext } from '../context.js'
 import { findDataDir, requireConfig } from '../data-directory.js'
 import { describeRaft } from '../describe.js'
@@ -113,7 +113,7 @@ async function recoverGroup(context: CommandContext, options: RecoverOptions): P
     throw new UsageError(`${LOSS}\nNothing has been done. To go on: add --accept-data-loss`)
   stderr.write(`${LOSS}\n`)
   const node = await MeshNode.start({
-    ...nodeOptions(`${dataDir}/${CONFIG_NAME}`, dataDir, config),
+    ...nodeOptions(dataDir, config),
     recoverRaft: 'accept-data-loss',
     environment,
     logger: createLogger(context, 'warn', undefined),
