@@ -48,6 +48,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
     'environment',
     'gossip',
     'journal',
+    'ledger',
     'link',
     'mover',
     'node',

@@ -8,6 +8,7 @@ import { equalVectors } from './equal-vectors.js'
 import { eventsDelivered } from './events-delivered.js'
 import { grantsAskedFor } from './grants-asked-for.js'
 import { grantsKept } from './grants-kept.js'
+import { ledgerTrue } from './ledger-true.js'
 import { lockExclusion } from './lock-exclusion.js'
 import { oneLeaderPerTerm } from './one-leader-per-term.js'
 import { outcomes } from './outcomes.js'
@@ -37,6 +38,7 @@ export const ALL_CHECKERS: readonly CreateChecker[] = [
   grantsKept,
   settledWithdrawals,
   compensationsTold,
+  ledgerTrue,
   conservation,
   outcomes,
   eventsDelivered,

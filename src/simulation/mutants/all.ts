@@ -1,4 +1,5 @@
 import { durabilityMutants } from './durability.js'
+import { ledgerMutants } from './ledger.js'
 import type { Mutant } from './mutant.js'
 import { replicationMutants } from './replication.js'
 import { strongMutants } from './strong.js'
@@ -14,4 +15,5 @@ export const MUTANTS: readonly Mutant[] = [
   ...strongMutants,
   ...withdrawalMutants,
   ...transferMutants,
+  ...ledgerMutants,
 ]

@@ -59,6 +59,8 @@ export interface RunOptions {
   readonly faults: readonly Fault[]
   /** How each server decides conflicts; they need not agree. */
   readonly resolvers: readonly ResolverChoice[]
+  /** Servers that keep a ledger of what is done on them. */
+  readonly ledgers: readonly boolean[]
   /** Share of runs in which nothing is withdrawn but what is backed. */
   readonly backedOnly: boolean
   /** The server that founds the strong group; undefined: there is none. */
@@ -108,6 +110,7 @@ export function drawRunOptions(seed: number, workload: string): RunOptions {
     batchItems: flood ? 1_000 : 300,
     batchShare: flood ? 1 : random.fork('batches').pick([0, 0, 0, 0.01]),
     resolvers: drawResolvers(random.fork('resolvers'), servers),
+    ledgers: [],
     backedOnly: random.fork('backed-only').chance(0.2),
     maxClockDrift: random.fork('drift').pick([0, 0.000_1, 0.01]),
     maxWallOffsetMs: random.fork('wall').pick([0, 100, 600_000]),
@@ -144,7 +147,13 @@ function forWithdrawals(options: RunOptions, random: SeededRandom): RunOptions {
     operationsPerSecond: random.pick([5, 10, 20]),
     depositShare: random.pick([0.2, 0.35, 0.5]),
     batchShare: 0,
+    ledgers: drawLedgers(random.fork('ledgers'), options.durability),
   }
+}
+
+/** One without a disk keeps its lines in memory: nothing there outlives a crash. */
+function drawLedgers(random: SeededRandom, durability: readonly DurabilityChoice[]): boolean[] {
+  return durability.map((choice) => random.chance(0.5) && choice !== 'memory')
 }
 
 /** Disks that keep what they had, yet take long for it, and messages that are faster than they are. */

@@ -13,6 +13,7 @@ import { attachApplication } from './application.js'
 import { Holdings } from './holdings.js'
 import { labelOfFrame } from './label-of-frame.js'
 import { Ledger, type LedgerEntry } from './ledger.js'
+import type { Named } from './named.js'
 import type { Place, RunOptions } from './options.js'
 import { RESOLVERS } from './resolvers.js'
 import { snapshotSooner } from './snapshot-sooner.js'
@@ -58,6 +59,8 @@ export class Run {
   readonly cluster: Cluster<MeshNode>
   readonly ledger = new Ledger()
   readonly withdrawals = new WithdrawalBook()
+  /** Operations by the name that they have in the ledgers of the servers. */
+  readonly named = new Map<string, Named>()
   readonly holdings = new Holdings()
   readonly strong = new StrongHistory(() => this.nowUs)
   readonly transfers = new TransferAccount()
@@ -98,6 +101,7 @@ export class Run {
           worlds: options.worlds[server]!,
           durability: options.durability[server]!,
           ...(options.durability[server] === 'memory' ? {} : { dataDir: '/data' }),
+          ...(options.ledgers[server] && { ledger: {} }),
           ...options.node,
           resolver: RESOLVERS[options.resolvers[server]!],
           environment,

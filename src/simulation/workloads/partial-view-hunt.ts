@@ -3,7 +3,7 @@ import type { Server } from '../cluster/server.js'
 import type { SeededRandom } from '../kernel/random.js'
 import type { Run } from '../run/run.js'
 import { cutBetween } from './cut-between.js'
-import { ask, type Kind, type Wish, withdrawals } from './withdrawals.js'
+import { ask, type Kind, type Wish, wishOf, withdrawals } from './withdrawals.js'
 import type { Workload } from './workload.js'
 
 const MEAN_PAUSE_MS = 1_500
@@ -43,7 +43,7 @@ function hunt(run: Run, item: string, draw: SeededRandom): void {
   // A donor gives away half of what it has.
   const spent = draw.integer(1, Math.floor(more / 2))
   const wish = (server: Server<MeshNode>, kind: Kind, amount: number) =>
-    ask(run, wishOf(run, { server, kind, item, amount: BigInt(amount), draw }))
+    ask(run, wishFor(run, { server, kind, item, amount: BigInt(amount), draw }))
   // Counted from the second deposit.
   const forMs = draw.integer(200, 2_000)
   wish(depositor, 'deposit', few)
@@ -56,7 +56,7 @@ function hunt(run: Run, item: string, draw: SeededRandom): void {
   run.cluster.after(2 * SEEN_MS + draw.integer(5, 50), () => wish(spender, 'backed', spent))
 }
 
-function wishOf(run: Run, asked: Pick<Wish, 'server' | 'kind' | 'item' | 'amount' | 'draw'>): Wish {
+function wishFor(run: Run, asked: Pick<Wish, 'server' | 'kind' | 'item' | 'amount' | 'draw'>): Wish {
   const place = run.places.find(({ world }) => world === undefined)!
-  return { ...asked, place, target: place, operationId: undefined, entries: [] }
+  return wishOf(run, { ...asked, place, target: place, operationId: undefined, by: `hunt-${run.named.size}` })
 }

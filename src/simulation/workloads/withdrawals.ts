@@ -5,6 +5,7 @@ import { Withdrawal } from '../../node/withdrawal.js'
 import type { Server } from '../cluster/server.js'
 import type { SeededRandom } from '../kernel/random.js'
 import type { LedgerEntry } from '../run/ledger.js'
+import type { Named } from '../run/named.js'
 import type { Place } from '../run/options.js'
 import { type Run, textOf } from '../run/run.js'
 import { hasCode } from './counters.js'
@@ -48,7 +49,11 @@ export interface Wish {
   readonly item: string
   readonly amount: bigint
   readonly operationId: string | undefined
+  /** Its name in the ledger of the server. */
+  readonly by: string
   readonly draw: SeededRandom
+  /** How often `entries` was begun anew. */
+  attempts: number
   /** What is counted for it, once it may have happened: the second for the other half of a move. */
   entries: LedgerEntry[]
 }
@@ -81,16 +86,41 @@ function drawWish(run: Run, draw: SeededRandom, number: number): Wish | undefine
   const place = kind === 'move' ? draw.pick(shared) : draw.pick(run.places)
   if (!run.hosts(server.number, place)) return undefined
   const target = shared.find((other) => other !== place) ?? place
-  return {
+  const by = `wish-${number}`
+  return wishOf(run, {
     server,
     kind,
     place,
     target,
     item: draw.pick(run.items),
     amount: BigInt(draw.integer(1, kind === 'deposit' ? MOST_DEPOSITED : MOST_WITHDRAWN)),
-    operationId: draw.chance(ID_SHARE) ? `wish-${number}` : undefined,
+    operationId: draw.chance(ID_SHARE) ? by : undefined,
+    by,
     draw,
-    entries: [],
+  })
+}
+
+/** A wish whose lines in the server's ledger are known from now on. */
+export function wishOf(run: Run, asked: Omit<Wish, 'attempts' | 'entries'>): Wish {
+  const wish: Wish = { ...asked, attempts: 0, entries: [] }
+  run.named.set(wish.by, namedOf(wish))
+  return wish
+}
+
+function namedOf(wish: Wish): Named {
+  const { amount, item, kind, place, server, target } = wish
+  const first = { type: kind === 'deposit' ? 'deposit' : 'withdraw', place } as const
+  return {
+    server: server.number,
+    item,
+    amount,
+    lines: kind === 'move' ? [first, { type: 'deposit', place: target }] : [first],
+    get attempts() {
+      return wish.attempts
+    },
+    get entries() {
+      return wish.entries
+    },
   }
 }
 
@@ -130,8 +160,8 @@ function isDone(run: Run, { entries, server }: Wish): boolean {
 }
 
 function perform(run: Run, node: MeshNode, storage: Storage, wish: Wish, kind: Kind): void {
-  const { amount, item, operationId } = wish
-  const options = operationId === undefined ? {} : { operationId }
+  const { amount, by, item, operationId } = wish
+  const options = operationId === undefined ? { by } : { by, operationId }
   try {
     if (kind === 'deposit') done(run, node, wish, storage.deposit(item, amount, options))
     else if (kind === 'move') {
@@ -193,6 +223,7 @@ function entriesOf(run: Run, wish: Wish): readonly LedgerEntry[] {
   const before = wish.entries.some((entry) => !entry.void)
   for (const entry of entries) entry.isOptional = before
   wish.entries = entries
+  wish.attempts += 1
   return entries
 }
 
