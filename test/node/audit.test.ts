@@ -24,11 +24,8 @@ function insideOf(node: MeshNode) {
 }
 
 t.test('an audit tells where items went, and rights always sum up to the quantity', async (t) => {
-  const mesh = new TestMesh()
-  t.teardown(() => mesh.close())
-  const a = await mesh.start('a')
-  const b = await mesh.start('b', { peers: [a.address] })
-  await until(() => a.status().links === 1 && b.status().links === 1)
+  const mesh = new TestMesh(t)
+  const { a, b } = await mesh.linked({ a: {}, b: {} })
   t.same(await entriesOf(a), [])
   await a.storage('vault').deposit(ITEM, 100).reached('STRONG')
   await a.storage('vault').withdraw(ITEM, 30)
@@ -74,12 +71,9 @@ t.test('an audit tells where items went, and rights always sum up to the quantit
 })
 
 t.test('an audit of the mesh is balanced while all write, and names who cannot be reached', async (t) => {
-  const mesh = new TestMesh()
-  t.teardown(() => mesh.close())
-  const a = await mesh.start('a', { worlds: ['nether'] })
-  const b = await mesh.start('b', { peers: [a.address], worlds: ['nether'] })
-  const c = await mesh.start('c', { peers: [a.address] })
-  await until(() => [a, b, c].every((node) => node.status().links === 2))
+  const mesh = new TestMesh(t)
+  const worlds = ['nether']
+  const { a, b, c } = await mesh.linked({ a: { worlds }, b: { worlds }, c: {} })
   a.storage('vault', { world: 'nether' }).deposit(ITEM, 5)
   for (let item = 0; item < 300; item++) b.storage('vault').deposit(`test:item_${item}`, 2)
   let writing = true
@@ -137,11 +131,8 @@ t.test('an audit of the mesh is balanced while all write, and names who cannot b
 t.test(
   'what was changed behind the back of a server is found; one that does not answer holds nobody up',
   async (t) => {
-    const mesh = new TestMesh()
-    t.teardown(() => mesh.close())
-    const a = await mesh.start('a')
-    const b = await mesh.start('b', { peers: [a.address] })
-    await until(() => a.status().links === 1 && b.status().links === 1)
+    const mesh = new TestMesh(t)
+    const { a, b } = await mesh.linked({ a: {}, b: {} })
     for (let item = 0; item < 2_000; item++) a.storage('vault').deposit(`test:item_${item}`, 5)
     await a.flush('STRONG')
 

@@ -14,7 +14,7 @@ import {
 import type { Ledger } from '../../src/ledger/ledger.js'
 import { MAX_LINES_UNDER_WAY, OperationRecorder } from '../../src/node/operation-recorder.js'
 import { WriteGroup } from '../../src/node/write-group.js'
-import { TestMesh, until } from './mesh.js'
+import { RAFT, TestMesh, until } from './mesh.js'
 
 const ITEM = 'minecraft:diamond'
 const LEDGER = { ledger: {} }
@@ -26,8 +26,7 @@ async function linesOf(node: MeshNode, options: LedgerOptions = {}): Promise<Led
 }
 
 t.test('what is done on a server is written down: who, what, and how it ended', async (t) => {
-  const mesh = new TestMesh()
-  t.teardown(() => mesh.close())
+  const mesh = new TestMesh(t)
   const a = await mesh.start('a', { ...LEDGER, worlds: ['nether'] })
   const vault = a.storage('vault')
   const before = Date.now()
@@ -94,8 +93,7 @@ t.test('what is done on a server is written down: who, what, and how it ended', 
 })
 
 t.test('a provisional withdrawal is written down, and what becomes of it', async (t) => {
-  const mesh = new TestMesh()
-  t.teardown(() => mesh.close())
+  const mesh = new TestMesh(t)
   const a = await mesh.start('a', LEDGER)
   const b = await mesh.startInMemory('b', { peers: [a.address], ...LEDGER })
   await until(() => a.status().links === 1 && b.status().links === 1)
@@ -120,10 +118,8 @@ t.test('a provisional withdrawal is written down, and what becomes of it', async
 })
 
 t.test('moves of a transfer are written down, both sides as one, by the server that made them', async (t) => {
-  const mesh = new TestMesh()
-  t.teardown(() => mesh.close())
-  const raft = { heartbeatMs: 20, electionMs: 150 }
-  const node = await mesh.start('a', { ...LEDGER, found: true, raft })
+  const mesh = new TestMesh(t)
+  const node = await mesh.start('a', { ...LEDGER, found: true, raft: RAFT })
   await until(() => node.raft()?.role === 'leader')
   const at = (storage: string, x: number) => ({ storage, world: 'overworld', position: { x, y: 64, z: 0 } })
   const from = await node.anchors.create(at('mine', 1))
@@ -155,8 +151,7 @@ t.test('moves of a transfer are written down, both sides as one, by the server t
 })
 
 t.test('without the option no ledger is kept, and bad bounds are refused', async (t) => {
-  const mesh = new TestMesh()
-  t.teardown(() => mesh.close())
+  const mesh = new TestMesh(t)
   const node = await mesh.start('a')
   node.storage('vault').deposit(ITEM, 1, { by: 'player:steve' })
   t.throws(() => node.ledger(), ConfigError)

@@ -16,12 +16,8 @@ import { converged, SECRET, TestMesh, until } from './mesh.js'
 const DIAMOND = 'minecraft:diamond'
 
 t.test('three servers share one storage', async (t) => {
-  const mesh = new TestMesh()
-  t.teardown(() => mesh.close())
-  const a = await mesh.start('a')
-  const b = await mesh.start('b', { peers: [a.address] })
-  const c = await mesh.start('c', { peers: [a.address] })
-  await Promise.all([a.ready, b.ready, c.ready])
+  const mesh = new TestMesh(t)
+  const { a, b, c } = await mesh.linked({ a: {}, b: {}, c: {} })
   await until(() =>
     [a, b, c].every((node) => node.members().filter(({ status }) => status === 'alive').length === 3),
   )
@@ -194,8 +190,7 @@ t.test('three servers share one storage', async (t) => {
 })
 
 t.test('a restart goes on as the same replica, and a torn-off world comes back', async (t) => {
-  const mesh = new TestMesh()
-  t.teardown(() => mesh.close())
+  const mesh = new TestMesh(t)
   const first = await mesh.start('a', { worlds: ['overworld'] })
   first.storage('vault').deposit(DIAMOND, 7)
   first.storage('chest', { world: 'overworld' }).deposit(DIAMOND, 2)
@@ -214,8 +209,7 @@ t.test('a restart goes on as the same replica, and a torn-off world comes back',
 })
 
 t.test('a world crosses only the links of servers that host it', async (t) => {
-  const mesh = new TestMesh()
-  t.teardown(() => mesh.close())
+  const mesh = new TestMesh(t)
   const a = await mesh.start('a', { worlds: ['overworld'] })
   const b = await mesh.start('b', { worlds: ['overworld'], peers: [a.address] })
   const c = await mesh.start('c', { worlds: ['nether'], peers: [a.address, b.address] })
@@ -233,8 +227,7 @@ t.test('a world crosses only the links of servers that host it', async (t) => {
 })
 
 t.test('a restored backup takes a new incarnation before it writes, and nothing is lost', async (t) => {
-  const mesh = new TestMesh()
-  t.teardown(() => mesh.close())
+  const mesh = new TestMesh(t)
   const b = await mesh.start('b')
   let a = await mesh.start('a', { peers: [b.address] })
   await a.storage('vault').deposit(DIAMOND, 10).reached('STRONG')
@@ -265,61 +258,60 @@ t.test('a restored backup takes a new incarnation before it writes, and nothing 
   await until(() => converged(a, b))
 })
 
-t.test('a restarted server without peers keeps its writes durable, and they count once', async (t) => {
-  const mesh = new TestMesh()
-  t.teardown(() => mesh.close())
-  let b = await mesh.start('b')
-  let a = await mesh.start('a', { peers: [b.address] })
+/** The servers a and b have ten diamonds, and are stopped: how a finds b again, and what b knew of it. */
+async function parted(mesh: TestMesh) {
+  const b = await mesh.start('b')
+  const peers = [b.address]
+  const listen = { host: '127.0.0.1', port: Number(new URL(b.address).port) }
+  const a = await mesh.start('a', { peers })
   await a.storage('vault').deposit(DIAMOND, 10).reached('STRONG')
   await a.stop()
-  const address = b.address
-  const port = Number(new URL(address).port)
-  const before = b.status().partitions[0]!.versionVector[a.status().replica]
+  const known = b.status().partitions[0]!.versionVector[a.status().replica]
   await b.stop()
+  return { peers, listen, known }
+}
+
+t.test('a restarted server without peers keeps its writes durable, and they count once', async (t) => {
+  const mesh = new TestMesh(t)
+  const { peers, listen, known } = await parted(mesh)
+  let a!: MeshNode
   for (let round = 1; round <= 3; round++) {
-    a = await mesh.start('a', { peers: [address] })
+    a = await mesh.start('a', { peers })
     t.equal(a.storage('vault').quantity(DIAMOND), BigInt(9 + round))
     await a.storage('vault').deposit(DIAMOND, 1).durable
     t.ok(a.status().numberingHeld)
     const { settled, unnumbered, versionVector } = a.status().partitions[0]!
     t.ok(settled && unnumbered > 0, `${unnumbered} entries have writes that nobody else has seen`)
-    t.equal(versionVector[a.status().replica], before, 'and the vector does not speak of')
+    t.equal(versionVector[a.status().replica], known, 'and the vector does not speak of')
     if (round < 3) await a.stop()
   }
-  b = await mesh.start('b', { listen: { host: '127.0.0.1', port } })
+  const b = await mesh.start('b', { listen })
   await until(() => b.storage('vault').quantity(DIAMOND) === 13n)
   await until(() => converged(a, b))
   t.equal(a.storage('vault').quantity(DIAMOND), 13n)
   await a.stop()
-  a = await mesh.start('a', { peers: [address] })
+  a = await mesh.start('a', { peers })
   t.equal(a.storage('vault').quantity(DIAMOND), 13n, 'numbered writes are not counted again after a restart')
 })
 
 t.test(
   'a backup taken while numbering was held does not count its writes twice (simulator seed 233)',
   async (t) => {
-    const mesh = new TestMesh()
-    t.teardown(() => mesh.close())
-    let b = await mesh.start('b')
-    let a = await mesh.start('a', { peers: [b.address] })
-    await a.storage('vault').deposit(DIAMOND, 10).reached('STRONG')
-    await a.stop()
-    const address = b.address
-    const port = Number(new URL(address).port)
-    await b.stop()
-    a = await mesh.start('a', { peers: [address] })
+    const mesh = new TestMesh(t)
+    const { peers, listen } = await parted(mesh)
+    let a = await mesh.start('a', { peers })
     await a.storage('vault').deposit(DIAMOND, 1).durable
     t.ok(a.status().numberingHeld)
     await a.stop()
     const data = join(mesh.directory, 'a')
     cpSync(data, `${data}.backup`, { recursive: true })
-    a = await mesh.start('a', { peers: [address] })
-    b = await mesh.start('b', { listen: { host: '127.0.0.1', port } })
+    a = await mesh.start('a', { peers })
+    const b = await mesh.start('b', { listen })
     await until(() => b.storage('vault').quantity(DIAMOND) === 11n)
     await a.stop()
     rmSync(data, { recursive: true })
     cpSync(`${data}.backup`, data, { recursive: true })
-    a = await mesh.start('a', { peers: [address] })
+    a = await mesh.start('a', { peers })
     const { replica } = a.status()
     await a.storage('vault').deposit(DIAMOND, 1).reached('STRONG')
     t.not(a.status().replica, replica, 'the restored server writes anew')
@@ -330,8 +322,7 @@ t.test(
 )
 
 t.test('memory-only nodes are new replicas at every start', async (t) => {
-  const mesh = new TestMesh()
-  t.teardown(() => mesh.close())
+  const mesh = new TestMesh(t)
   const a = await mesh.start('a')
   const first = await mesh.startInMemory('m', { peers: [a.address] })
   await first.storage('vault').deposit(DIAMOND, 4).reached('STRONG')
@@ -346,8 +337,7 @@ t.test('memory-only nodes are new replicas at every start', async (t) => {
 })
 
 t.test('refused: wrong secret, other cluster, a name in use', async (t) => {
-  const mesh = new TestMesh()
-  t.teardown(() => mesh.close())
+  const mesh = new TestMesh(t)
   const a = await mesh.start('a')
   const reasons = async (node: MeshNode) =>
     new Promise<string>((resolve) => node.on('linkRefused', ({ reason }) => resolve(reason)))

@@ -1,8 +1,11 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Test } from 'tap'
 import { MeshNode, type MeshNodeOptions } from '../../src/index.js'
 
+/** A strong group that elects and heals within a second. */
+export const RAFT = { heartbeatMs: 20, electionMs: 150, voterGraceMs: 500 }
 export const SECRET = new Uint8Array(32).fill(7)
 
 /** Real nodes on loopback with quick intervals; everything is stopped and removed at the end of the test. */
@@ -10,30 +13,16 @@ export class TestMesh {
   readonly directory = mkdtempSync(join(tmpdir(), 'silo-mesh-test-'))
   private readonly running = new Set<MeshNode>()
 
-  async start(serverId: string, options: Partial<MeshNodeOptions> = {}): Promise<MeshNode> {
-    const node = await MeshNode.start({
-      clusterId: 'test',
-      serverId,
-      secret: SECRET,
-      dataDir: join(this.directory, serverId),
-      listen: { host: '127.0.0.1', port: 0 },
-      syncIntervalMs: 100,
-      heartbeatIntervalMs: 100,
-      rejoinGraceMs: 300,
-      ...options,
-    })
-    this.running.add(node)
-    node.on('stopped', () => this.running.delete(node))
-    return node
+  constructor(t: Test) {
+    t.teardown(() => this.close())
   }
 
-  /** A memory-only node. */
-  startInMemory(serverId: string, options: Partial<MeshNodeOptions> = {}): Promise<MeshNode> {
-    const { dataDir: _, ...rest } = { dataDir: undefined, ...options }
-    return this.startWithout(serverId, rest)
+  start(serverId: string, options: Partial<MeshNodeOptions> = {}): Promise<MeshNode> {
+    return this.startInMemory(serverId, { dataDir: join(this.directory, serverId), ...options })
   }
 
-  private async startWithout(serverId: string, options: Partial<MeshNodeOptions>): Promise<MeshNode> {
+  /** A memory-only node, unless the options name a directory. */
+  async startInMemory(serverId: string, options: Partial<MeshNodeOptions> = {}): Promise<MeshNode> {
     const node = await MeshNode.start({
       clusterId: 'test',
       serverId,
@@ -49,7 +38,30 @@ export class TestMesh {
     return node
   }
 
-  async close(): Promise<void> {
+  /** Servers of these names that know no more than the first; resolves when each is linked with every other. */
+  async linked<Name extends string>(
+    servers: Readonly<Record<Name, Partial<MeshNodeOptions>>>,
+  ): Promise<Record<Name, MeshNode>> {
+    const nodes: MeshNode[] = []
+    for (const [name, options] of Object.entries<Partial<MeshNodeOptions>>(servers)) {
+      const peers = nodes.slice(0, 1).map(({ address }) => address)
+      nodes.push(await this.start(name, { peers, ...options }))
+    }
+    await Promise.all(nodes.map((node) => node.ready))
+    const links = nodes.length - 1
+    await until(() => nodes.every((node) => node.members().filter(({ linked }) => linked).length === links))
+    return Object.fromEntries(nodes.map((node) => [node.identity.serverId, node])) as Record<Name, MeshNode>
+  }
+
+  /** Three servers that are voters of one strong group. */
+  async voters(): Promise<[MeshNode, MeshNode, MeshNode]> {
+    const raft = RAFT
+    const { a, b, c } = await this.linked({ a: { found: true, raft }, b: { raft }, c: { raft } })
+    await until(() => a.raft()?.peers.filter(({ voter }) => voter).length === 3)
+    return [a, b, c]
+  }
+
+  private async close(): Promise<void> {
     await Promise.all([...this.running].map((node) => node.stop()))
     rmSync(this.directory, { recursive: true, force: true })
   }

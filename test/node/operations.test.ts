@@ -147,16 +147,18 @@ t.test(
   },
 )
 
-t.test('one id is one withdrawal, in whatever way it is asked for', async (t) => {
-  const mesh = new TestMesh()
-  t.teardown(() => mesh.close())
-  const a = await mesh.start('a')
-  const b = await mesh.start('b', { peers: [a.address!] })
-  await Promise.all([a.ready, b.ready])
+/** A server that sees ten diamonds and has the rights to none: these are with the server a, out of reach. */
+async function cutOff(t: Test): Promise<MeshNode> {
+  const { a, b } = await new TestMesh(t).linked({ a: {}, b: {} })
   vaultOf(a).deposit(DIAMOND, 10)
   await until(() => vaultOf(b).quantity(DIAMOND) === 10n)
   b.setCut(['a'])
   await until(() => b.status().links === 0)
+  return b
+}
+
+t.test('one id is one withdrawal, in whatever way it is asked for', async (t) => {
+  const b = await cutOff(t)
   const named = { operationId: 'op-1' }
   const once = { ...named, mode: 'backed', timeoutMs: 60_000 } as const
   const waiting = vaultOf(b).withdraw(DIAMOND, 4, once)
@@ -177,15 +179,7 @@ t.test('one id is one withdrawal, in whatever way it is asked for', async (t) =>
 })
 
 t.test('a provisional withdrawal is given again as it stands', async (t) => {
-  const mesh = new TestMesh()
-  t.teardown(() => mesh.close())
-  const a = await mesh.start('a')
-  const b = await mesh.start('b', { peers: [a.address!] })
-  await Promise.all([a.ready, b.ready])
-  vaultOf(a).deposit(DIAMOND, 10)
-  await until(() => vaultOf(b).quantity(DIAMOND) === 10n)
-  b.setCut(['a'])
-  await until(() => b.status().links === 0)
+  const b = await cutOff(t)
   const named = { operationId: 'op-1' }
   const first = vaultOf(b).withdrawNow(DIAMOND, 4, named)
   t.equal(first.kind, 'provisional')
@@ -221,11 +215,8 @@ t.test('an operation that is refused leaves nothing behind under its id', async 
 })
 
 t.test('another server knows an operation id once it has seen what was done under it', async (t) => {
-  const mesh = new TestMesh()
-  t.teardown(() => mesh.close())
-  const a = await mesh.start('a')
-  const b = await mesh.start('b', { peers: [a.address!] })
-  await Promise.all([a.ready, b.ready])
+  const mesh = new TestMesh(t)
+  const { a, b } = await mesh.linked({ a: {}, b: {} })
   vaultOf(a).deposit(DIAMOND, 10, { operationId: 'op-1' })
   await until(() => vaultOf(b).quantity(DIAMOND) === 10n)
   vaultOf(b).deposit(DIAMOND, 10, { operationId: 'op-1' })
@@ -239,13 +230,8 @@ t.test('another server knows an operation id once it has seen what was done unde
 t.test(
   'who cannot back a withdrawal says how many there are, its own rights, and who has the others',
   async (t) => {
-    const mesh = new TestMesh()
-    t.teardown(() => mesh.close())
-    const a = await mesh.start('a')
-    const b = await mesh.start('b', { peers: [a.address!] })
-    const c = await mesh.start('c', { peers: [a.address!, b.address!] })
-    await Promise.all([a.ready, b.ready, c.ready])
-    await until(() => [a, b, c].every((node) => node.status().links === 2))
+    const mesh = new TestMesh(t)
+    const { a, b, c } = await mesh.linked({ a: {}, b: {}, c: {} })
     vaultOf(a).deposit(DIAMOND, 2)
     vaultOf(b).deposit(DIAMOND, 7)
     vaultOf(c).deposit(DIAMOND, 4)

@@ -14,17 +14,13 @@ import { TestMesh, until } from './mesh.js'
 const ITEM = 'minecraft:diamond'
 
 async function three(mesh: TestMesh): Promise<[MeshNode, MeshNode, MeshNode]> {
-  const a = await mesh.start('a', { worlds: ['nether'] })
-  const b = await mesh.start('b', { peers: [a.address], worlds: ['nether'] })
-  const c = await mesh.start('c', { peers: [a.address] })
-  await until(() => [a, b, c].every((node) => node.status().links === 2 && node.members().length === 3))
-  await Promise.all([a.ready, b.ready, c.ready])
+  const worlds = ['nether']
+  const { a, b, c } = await mesh.linked({ a: { worlds }, b: { worlds }, c: {} })
   return [a, b, c]
 }
 
 t.test('a read at a level sees what had reached it, wherever it was written', async (t) => {
-  const mesh = new TestMesh()
-  t.teardown(() => mesh.close())
+  const mesh = new TestMesh(t)
   const nodes = await three(mesh)
   const [a, b, c] = nodes
   for (let round = 1; round <= 30; round++) {
@@ -87,8 +83,7 @@ t.test('a read at a level sees what had reached it, wherever it was written', as
 })
 
 t.test('a read whose level makes no sense is refused', async (t) => {
-  const mesh = new TestMesh()
-  t.teardown(() => mesh.close())
+  const mesh = new TestMesh(t)
   const node = await mesh.startInMemory('a')
   const vault = node.storage('vault')
   vault.deposit(ITEM, 3)
@@ -105,8 +100,7 @@ t.test('a read whose level makes no sense is refused', async (t) => {
 })
 
 t.test('withdrawals at a level', async (t) => {
-  const mesh = new TestMesh()
-  t.teardown(() => mesh.close())
+  const mesh = new TestMesh(t)
   const [a, b, c] = await three(mesh)
   await a.storage('vault').deposit(ITEM, 100).reached('STRONG')
   const strong = await b.storage('vault').withdraw(ITEM, 30, { level: 'STRONG' })

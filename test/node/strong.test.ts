@@ -1,16 +1,6 @@
 import t from 'tap'
 import { ConflictError, type MeshNode, type SyncEvent } from '../../src/index.js'
-import { TestMesh, until } from './mesh.js'
-
-const RAFT = { heartbeatMs: 20, electionMs: 150, voterGraceMs: 500 }
-
-async function three(mesh: TestMesh): Promise<MeshNode[]> {
-  const a = await mesh.start('a', { found: true, raft: RAFT })
-  const b = await mesh.start('b', { peers: [a.address], raft: RAFT })
-  const c = await mesh.start('c', { peers: [a.address], raft: RAFT })
-  await until(() => voters(a).length === 3)
-  return [a, b, c]
-}
+import { RAFT, TestMesh, until } from './mesh.js'
 
 function voters(node: MeshNode): string[] {
   return (node.raft()?.peers ?? []).filter(({ voter }) => voter).map(({ serverId }) => serverId)
@@ -26,9 +16,8 @@ async function present(nodes: MeshNode[], id: string): Promise<void> {
 const at = (x: number) => ({ storage: 'vault', world: 'overworld', position: { x, y: 64, z: 0 } })
 
 t.test('anchors and transfers exist everywhere or nowhere', async (t) => {
-  const mesh = new TestMesh()
-  t.teardown(() => mesh.close())
-  const [a, b, c] = (await three(mesh)) as [MeshNode, MeshNode, MeshNode]
+  const mesh = new TestMesh(t)
+  const [a, b, c] = await mesh.voters()
   const events: SyncEvent[] = []
   c.on('event', (event) => events.push(event))
   const one = await a.anchors.create(at(1))
@@ -66,9 +55,8 @@ t.test('anchors and transfers exist everywhere or nowhere', async (t) => {
 })
 
 t.test('a lock is held by one at a time, with rising fencing tokens', async (t) => {
-  const mesh = new TestMesh()
-  t.teardown(() => mesh.close())
-  const nodes = await three(mesh)
+  const mesh = new TestMesh(t)
+  const nodes = await mesh.voters()
   let inside = 0
   const tokens: bigint[] = []
   await Promise.all(
@@ -97,9 +85,8 @@ t.test('a lock is held by one at a time, with rising fencing tokens', async (t) 
 })
 
 t.test('a recovered server that stays alone is the whole group, also after a restart', async (t) => {
-  const mesh = new TestMesh()
-  t.teardown(() => mesh.close())
-  const [a, b, c] = (await three(mesh)) as [MeshNode, MeshNode, MeshNode]
+  const mesh = new TestMesh(t)
+  const [a, b, c] = await mesh.voters()
   const peers = [b.address, c.address]
   const kept = await b.anchors.create(at(1))
   await present([a], kept.id)
@@ -120,9 +107,8 @@ t.test('a recovered server that stays alone is the whole group, also after a res
 t.test(
   'without a majority strong operations say so, and deposits go on; a restart finds everything',
   async (t) => {
-    const mesh = new TestMesh()
-    t.teardown(() => mesh.close())
-    const [a, b, c] = (await three(mesh)) as [MeshNode, MeshNode, MeshNode]
+    const mesh = new TestMesh(t)
+    const [a, b, c] = await mesh.voters()
     const anchor = await a.anchors.create(at(1))
     await present([b, c], anchor.id)
     a.setCut(['b', 'c'])

@@ -1,16 +1,6 @@
 import t from 'tap'
 import type { MeshNode, TransferProgress } from '../../src/index.js'
-import { converged, TestMesh, until } from './mesh.js'
-
-const RAFT = { heartbeatMs: 20, electionMs: 150, voterGraceMs: 500 }
-
-async function three(mesh: TestMesh, options: { runTransfers?: boolean } = {}): Promise<MeshNode[]> {
-  const a = await mesh.start('a', { found: true, raft: RAFT, ...options })
-  const b = await mesh.start('b', { peers: [a.address], raft: RAFT, ...options })
-  const c = await mesh.start('c', { peers: [a.address], raft: RAFT, ...options })
-  await until(() => (a.raft()?.peers ?? []).filter(({ voter }) => voter).length === 3)
-  return [a, b, c]
-}
+import { converged, RAFT, TestMesh, until } from './mesh.js'
 
 const at = (storage: string, x: number) => ({ storage, world: 'overworld', position: { x, y: 64, z: 0 } })
 
@@ -22,9 +12,8 @@ function progress(nodes: MeshNode[], id: string): TransferProgress | undefined {
 t.test(
   'a transfer moves items wherever they were deposited, and another server goes on with it',
   async (t) => {
-    const mesh = new TestMesh()
-    t.teardown(() => mesh.close())
-    const nodes = (await three(mesh)) as [MeshNode, MeshNode, MeshNode]
+    const mesh = new TestMesh(t)
+    const nodes = await mesh.voters()
     const [a, b] = nodes
     const mine = await a.anchors.create(at('mine', 1))
     const vault = await a.anchors.create(at('vault', 2))
@@ -64,8 +53,7 @@ t.test(
 )
 
 t.test('changes of a transfer and of its anchors take effect at once', async (t) => {
-  const mesh = new TestMesh()
-  t.teardown(() => mesh.close())
+  const mesh = new TestMesh(t)
   const node = await mesh.start('a', { found: true, raft: RAFT })
   await until(() => node.raft()?.role === 'leader')
   const mine = await node.anchors.create(at('mine', 1))
@@ -107,8 +95,7 @@ t.test('changes of a transfer and of its anchors take effect at once', async (t)
 })
 
 t.test('runTransfers: false leaves the items to the application', async (t) => {
-  const mesh = new TestMesh()
-  t.teardown(() => mesh.close())
+  const mesh = new TestMesh(t)
   const node = await mesh.start('a', { found: true, raft: RAFT, runTransfers: false })
   await until(() => node.raft()?.role === 'leader')
   const from = await node.anchors.create(at('mine', 1))

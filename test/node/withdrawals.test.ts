@@ -22,17 +22,12 @@ const DIAMOND = 'minecraft:diamond'
 const vaultOf = (node: MeshNode): Storage => node.storage('vault')
 
 async function three(mesh: TestMesh): Promise<[MeshNode, MeshNode, MeshNode]> {
-  const a = await mesh.start('a')
-  const b = await mesh.start('b', { peers: [a.address] })
-  const c = await mesh.start('c', { peers: [a.address] })
-  await Promise.all([a.ready, b.ready, c.ready])
-  await until(() => [a, b, c].every((node) => node.members().filter(({ linked }) => linked).length === 2))
+  const { a, b, c } = await mesh.linked({ a: {}, b: {}, c: {} })
   return [a, b, c]
 }
 
 t.test('a withdrawal is backed where the deposit was, and borrows elsewhere', async (t) => {
-  const mesh = new TestMesh()
-  t.teardown(() => mesh.close())
+  const mesh = new TestMesh(t)
   const [a, b] = await three(mesh)
   await vaultOf(a).deposit(DIAMOND, 100).reached('STRONG')
   t.equal(vaultOf(b).tryWithdraw(DIAMOND, 10), undefined, 'no rights there yet')
@@ -58,8 +53,7 @@ t.test('a withdrawal is backed where the deposit was, and borrows elsewhere', as
 t.test(
   'both sides of a cut take the last items: exactly one is compensated, and told until acknowledged',
   async (t) => {
-    const mesh = new TestMesh()
-    t.teardown(() => mesh.close())
+    const mesh = new TestMesh(t)
     const [a, b, c] = await three(mesh)
     await vaultOf(a).deposit(DIAMOND, 10).reached('STRONG')
     a.setCut(['b', 'c'])
@@ -106,8 +100,7 @@ t.test(
 )
 
 t.test('many servers withdraw one item at once: nothing is taken twice', async (t) => {
-  const mesh = new TestMesh()
-  t.teardown(() => mesh.close())
+  const mesh = new TestMesh(t)
   const nodes = await three(mesh)
   await Promise.all(nodes.map((node) => vaultOf(node).deposit(DIAMOND, 100).reached('STRONG')))
   const outcomes = await Promise.all(
@@ -130,8 +123,7 @@ t.test('many servers withdraw one item at once: nothing is taken twice', async (
 })
 
 t.test('an operation id takes effect once, also across a restart', async (t) => {
-  const mesh = new TestMesh()
-  t.teardown(() => mesh.close())
+  const mesh = new TestMesh(t)
   let a = await mesh.start('a')
   const first = vaultOf(a).deposit(DIAMOND, 10, { operationId: 'op-1' })
   vaultOf(a).deposit(DIAMOND, 10, { operationId: 'op-1' })
@@ -152,8 +144,7 @@ t.test('an operation id takes effect once, also across a restart', async (t) => 
 })
 
 t.test('a provisional withdrawal is recalled by its operation id, with its outcome', async (t) => {
-  const mesh = new TestMesh()
-  t.teardown(() => mesh.close())
+  const mesh = new TestMesh(t)
   const [a, b] = await three(mesh)
   await vaultOf(a).deposit(DIAMOND, 10).reached('STRONG')
   const once = await vaultOf(b).withdraw(DIAMOND, 4, { operationId: 'op-3' })
@@ -165,8 +156,7 @@ t.test('a provisional withdrawal is recalled by its operation id, with its outco
 })
 
 t.test('a batch happens whole or not at all, also across storages', async (t) => {
-  const mesh = new TestMesh()
-  t.teardown(() => mesh.close())
+  const mesh = new TestMesh(t)
   const [a, b] = await three(mesh)
   const vault = vaultOf(a)
   vault.deposit('minecraft:stick', 2)
@@ -197,8 +187,7 @@ t.test('a batch happens whole or not at all, also across storages', async (t) =>
 })
 
 t.test("with durability 'sync' an awaited withdrawal is on disk, with 'group' it is just made", async (t) => {
-  const mesh = new TestMesh()
-  t.teardown(() => mesh.close())
+  const mesh = new TestMesh(t)
   for (const durability of ['sync', 'group'] as const) {
     const vault = vaultOf(await mesh.start(durability, { durability }))
     await vault.deposit(DIAMOND, 10).durable
@@ -251,8 +240,7 @@ t.test(
 t.test(
   'a server that was put back to an older state backs nothing before its peers were heard',
   async (t) => {
-    const mesh = new TestMesh()
-    t.teardown(() => mesh.close())
+    const mesh = new TestMesh(t)
     let a = await mesh.start('a')
     const b = await mesh.start('b', { peers: [a.address] })
     await Promise.all([a.ready, b.ready])
@@ -280,8 +268,7 @@ t.test(
 )
 
 t.test('whoever begins to listen hears of compensations that nobody has acknowledged', async (t) => {
-  const mesh = new TestMesh()
-  t.teardown(() => mesh.close())
+  const mesh = new TestMesh(t)
   const [a, b] = await three(mesh)
   await vaultOf(a).deposit(DIAMOND, 10).reached('STRONG')
   a.setCut(['b', 'c'])
@@ -303,8 +290,7 @@ t.test('whoever begins to listen hears of compensations that nobody has acknowle
 })
 
 t.test('a clock that goes back does not make a later incarnation an earlier one', async (t) => {
-  const mesh = new TestMesh()
-  t.teardown(() => mesh.close())
+  const mesh = new TestMesh(t)
   const a = await mesh.start('a')
   const first = await mesh.startInMemory('m', { peers: [a.address] })
   await first.ready

@@ -96,8 +96,7 @@ const DEATHS: readonly Death[] = [
 ]
 
 t.test('wherever a loser is killed, it is compensated once, and told until it acknowledges', async (t) => {
-  const mesh = new TestMesh()
-  t.teardown(() => mesh.close())
+  const mesh = new TestMesh(t)
   const winner = await mesh.start('winner')
   const vault = winner.storage('vault')
   const settings = { dataDir: `${mesh.directory}/killed`, peers: [winner.address!] }
