@@ -11,13 +11,15 @@ export class Running {
   readonly child: ChildProcess
   readonly exit: Promise<number | string>
   private readonly lines: AsyncIterator<string>
-  private stderr = ''
+  stderr = ''
 
-  constructor(t: Test, words: readonly string[]) {
+  constructor(t: Test, words: readonly string[], variables: Record<string, string> = {}, stdin = '') {
     this.child = spawn(process.execPath, ['--import=tsx', PROGRAM, ...words], {
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['pipe', 'pipe', 'pipe'],
+      env: { ...process.env, ...variables },
     })
     this.exit = once(this.child, 'exit').then(([code, signal]) => signal ?? code)
+    this.child.stdin?.end(stdin)
     this.child.stderr?.on('data', (text) => {
       this.stderr += text
     })

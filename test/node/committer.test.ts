@@ -4,7 +4,7 @@ import { MAX_GENERATION_CHANGES } from '../../src/crdt/own-writes.js'
 import { Partition } from '../../src/crdt/partition.js'
 import type { Scheduler } from '../../src/environment/environment.js'
 import { MemoryJournal } from '../../src/journal/memory-journal.js'
-import { Committer } from '../../src/node/committer.js'
+import { Committer, type CommitterPorts } from '../../src/node/committer.js'
 
 /** Runs what was put off only when told to. */
 class ManualScheduler implements Scheduler {
@@ -29,7 +29,8 @@ class ManualScheduler implements Scheduler {
   }
 }
 
-t.test('writes that outrun the journal are refused until it has caught up', async (t) => {
+/** One partition and its journal in memory; `committed` gets the number of cells of each delta. */
+function setUp(options: Pick<CommitterPorts, 'maxSealedGenerations'> = {}) {
   const scheduler = new ManualScheduler()
   const partition = new Partition('')
   partition.writeAs('a@01')
@@ -40,9 +41,14 @@ t.test('writes that outrun the journal are refused until it has caught up', asyn
     soon: (task) => scheduler.soon(task),
     nextRecord: () => ({ id: 'record-1', expiresAtMs: 1 }),
     committed: (_, deltas) => committed.push(...deltas.map(({ delta }) => delta.cells.length)),
-    maxSealedGenerations: 2,
+    ...options,
   })
   const journal = new MemoryJournal(scheduler, { onDurable: (position) => committer.durable(position) })
+  return { scheduler, partition, committer, committed }
+}
+
+t.test('writes that outrun the journal are refused until it has caught up', async (t) => {
+  const { scheduler, partition, committer, committed } = setUp({ maxSealedGenerations: 2 })
   const items = partition.table.namespace(CellKind.counter, 'vault')
   let written = 0
   while (!committer.isOverloaded) {
@@ -61,17 +67,7 @@ t.test('writes that outrun the journal are refused until it has caught up', asyn
 })
 
 t.test('a group asked for without a write holds up no later one', async (t) => {
-  const scheduler = new ManualScheduler()
-  const partition = new Partition('')
-  partition.writeAs('a@01')
-  const committer: Committer = new Committer({
-    journal: () => journal,
-    partitions: new Map([['', partition]]),
-    soon: (task) => scheduler.soon(task),
-    nextRecord: () => ({ id: 'record-1', expiresAtMs: 1 }),
-    committed: () => undefined,
-  })
-  const journal = new MemoryJournal(scheduler, { onDurable: (position) => committer.durable(position) })
+  const { scheduler, partition, committer } = setUp()
   t.ok(committer.groupOf(partition).durable.reached, 'there is nothing to wait for')
   scheduler.run()
   partition.own.deposit(partition.table.entry(partition.table.namespace(CellKind.counter, 'vault'), 'a:b'), 1)
@@ -84,17 +80,7 @@ t.test('a group asked for without a write holds up no later one', async (t) => {
 t.test(
   'writes of one turn are one number a cell, and none is durable before the journal says so',
   async (t) => {
-    const scheduler = new ManualScheduler()
-    const partition = new Partition('')
-    partition.writeAs('a@01')
-    const committer: Committer = new Committer({
-      journal: () => journal,
-      partitions: new Map([['', partition]]),
-      soon: (task) => scheduler.soon(task),
-      nextRecord: () => ({ id: 'record-1', expiresAtMs: 1 }),
-      committed: () => undefined,
-    })
-    const journal = new MemoryJournal(scheduler, { onDurable: (position) => committer.durable(position) })
+    const { scheduler, partition, committer } = setUp()
     const entry = partition.table.entry(partition.table.namespace(CellKind.counter, 'vault'), 'a:b')
     for (let count = 0; count < 100; count++) partition.own.deposit(entry, 1)
     const group = committer.groupOf(partition)
