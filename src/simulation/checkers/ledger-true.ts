@@ -55,13 +55,18 @@ export function ledgerTrue(run: Run): Checker {
     })
   }
 
+  const endsUnwritten = (server: number, fromUs: number, toUs: number) => {
+    const spans = crashes.get(server) ?? []
+    spans.push({ fromUs: fromUs - writtenWithinUs(run, server), toUs })
+    crashes.set(server, spans)
+  }
+
+  // A backup is what a crash at its moment would have left.
+  run.onRestored((server, toUs) => endsUnwritten(server, toUs, toUs))
   run.onRunning((server, node) => {
     if (!run.options.ledgers[server.number]) return
-    const spans = crashes.get(server.number) ?? []
     const seenUs = lastSeenUs.get(server.number)
-    if (seenUs !== undefined)
-      spans.push({ fromUs: seenUs - writtenWithinUs(run, server.number), toUs: run.nowUs })
-    crashes.set(server.number, spans)
+    if (seenUs !== undefined) endsUnwritten(server.number, seenUs, run.nowUs)
     lastSeenUs.set(server.number, run.nowUs)
     read(server, node)
   })
