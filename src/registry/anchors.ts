@@ -3,7 +3,7 @@ import { uuidV7 } from '../environment/uuid.js'
 import type { Operation } from '../raft/state-machine/commands.js'
 import type { StrongOptions, StrongStore } from '../strong/strong-store.js'
 import { checkStorageId, checkWorldId } from '../sync/checks.js'
-import { ConflictError, InvalidArgumentError, NotFoundError } from '../sync/errors.js'
+import { ConflictError, InvalidArgumentError } from '../sync/errors.js'
 import {
   type Anchor,
   type AnchorContent,
@@ -13,8 +13,8 @@ import {
   checkPosition,
 } from './anchor.js'
 import { prepareDeletion } from './anchor-deletion.js'
-import { attempt, type ReadOptions, readBarrier } from './attempts.js'
-import { type Authorship, checkEntityId, checkExpectedVersion, checkFields, encodeEntity } from './entity.js'
+import { change, type ReadOptions, readBarrier } from './attempts.js'
+import { checkEntityId, checkExpectedVersion, checkFields, encodeEntity, requireVersion } from './entity.js'
 import type { EntityChange, RegistryFeed } from './feed.js'
 import {
   ANCHOR_PREFIX,
@@ -28,7 +28,7 @@ import {
 } from './keys.js'
 import type { Metadata } from './metadata.js'
 import { checkPageOptions, type Page, type PageOptions, readPage } from './pages.js'
-import { describeUnknown, NO_VALUE, put, putText, remove, sameWire, text } from './values.js'
+import { NO_VALUE, put, putText, remove, sameWire, text } from './values.js'
 
 export interface NewAnchor {
   /**
@@ -86,17 +86,12 @@ export class Anchors {
     const { environment, serverId } = this.parts
     const id = input.id === undefined ? uuidV7(environment) : checkEntityId(input.id, 'id')
     const nowMs = Math.floor(environment.clock.wallMs())
-    const authorship: Authorship = {
-      createdBy: serverId,
-      createdAtMs: nowMs,
-      updatedBy: serverId,
-      updatedAtMs: nowMs,
-    }
+    const author = { createdBy: serverId, createdAtMs: nowMs, updatedBy: serverId, updatedAtMs: nowMs }
     const key = anchorKey(id)
     const wire = anchorContentToWire(content)
-    const value = encodeEntity(authorship, wire)
+    const value = encodeEntity(author, wire)
     let existing: Anchor | undefined
-    const committed = await this.change(id, 'create', options, () => {
+    const committed = await change(this.parts, `create of anchor ${id}`, options, () => {
       existing = this.find(id)
       if (existing !== undefined) {
         if (sameWire(anchorContentToWire(existing), wire)) return undefined
@@ -128,7 +123,7 @@ export class Anchors {
     const key = anchorKey(id)
     const { environment, serverId } = this.parts
     let value: Uint8Array = NO_VALUE
-    const committed = await this.change(id, 'update', options, () => {
+    const committed = await change(this.parts, `update of anchor ${id}`, options, () => {
       const before = this.require(id, options.expectedVersion)
       const content = checkAnchorContent({ ...before, ...changes })
       const updatedAtMs = Math.floor(environment.clock.wallMs())
@@ -164,7 +159,7 @@ export class Anchors {
     checkExpectedVersion(options.expectedVersion)
     let finished = false
     while (!finished) {
-      await this.change(id, 'delete', options, () => {
+      await change(this.parts, `delete of anchor ${id}`, options, () => {
         const anchor = this.require(id, options.expectedVersion)
         const deletion = prepareDeletion(this.parts, anchor, options.cascade ?? false)
         finished = deletion.last
@@ -226,30 +221,13 @@ export class Anchors {
     return this.parts.feed.watchAnchors(options.signal)
   }
 
-  private change(
-    ...[id, verb, options, prepare]: [string, string, StrongOptions, Parameters<typeof attempt>[2]]
-  ) {
-    const { store, environment } = this.parts
-    const { timeoutMs, signal } = options
-    const strong = { ...(timeoutMs !== undefined && { timeoutMs }), ...(signal && { signal }) }
-    return describeUnknown(
-      `${verb} of anchor ${id}`,
-      attempt({ store, clock: environment.clock }, strong, prepare),
-    )
-  }
-
   private find(id: string): Anchor | undefined {
     const found = this.parts.store.get(anchorKey(id))
     return found && anchorOf(found)
   }
 
   private require(id: string, expectedVersion: number | undefined): Anchor {
-    const anchor = this.find(id)
-    if (anchor === undefined) throw new NotFoundError(`no anchor ${id}`)
-    if (expectedVersion !== undefined && anchor.version !== expectedVersion) {
-      throw new ConflictError(`anchor ${id} has version ${anchor.version}, not ${expectedVersion}`)
-    }
-    return anchor
+    return requireVersion(this.find(id), `anchor ${id}`, expectedVersion)
   }
 
   private requireFree({ world, position }: AnchorContent): void {

@@ -1,7 +1,7 @@
-import type { Clock } from '../environment/environment.js'
+import type { Clock, Environment } from '../environment/environment.js'
 import type { Comparison, Operation } from '../raft/state-machine/commands.js'
 import { DEFAULT_STRONG_TIMEOUT_MS, type StrongOptions, type StrongStore } from '../strong/strong-store.js'
-import { ConflictError, InvalidArgumentError, NoQuorumError } from '../sync/errors.js'
+import { ConflictError, InvalidArgumentError, NoQuorumError, OutcomeUnknownError } from '../sync/errors.js'
 
 /** How often a change is made anew because others changed the same thing meanwhile. */
 export const MAX_ATTEMPTS = 32
@@ -25,7 +25,7 @@ export interface Committed {
  * goes to the caller: trying again here could do the thing twice.
  * @throws what `prepare` throws; ConflictError after `MAX_ATTEMPTS`; everything that StrongStore throws
  */
-export async function attempt(
+async function attempt(
   { store, clock }: { readonly store: StrongStore; readonly clock: Clock },
   options: StrongOptions,
   prepare: () => Plan | undefined,
@@ -55,6 +55,22 @@ export async function attempt(
     fresh = true
   }
   throw new ConflictError(`others changed the same thing ${MAX_ATTEMPTS} times meanwhile`)
+}
+
+/** An attempt with a name: an OutcomeUnknownError says it, so that the id of a new entity is not lost with it. */
+export async function change(
+  { store, environment }: { readonly store: StrongStore; readonly environment: Pick<Environment, 'clock'> },
+  what: string,
+  { timeoutMs, signal }: StrongOptions,
+  prepare: () => Plan | undefined,
+): Promise<Committed | undefined> {
+  const options = { ...(timeoutMs !== undefined && { timeoutMs }), ...(signal && { signal }) }
+  try {
+    return await attempt({ store, clock: environment.clock }, options, prepare)
+  } catch (error) {
+    if (!(error instanceof OutcomeUnknownError)) throw error
+    throw new OutcomeUnknownError(`${what}: ${error.message}`, { cause: error })
+  }
 }
 
 /** Waits for a linearizable view if asked for. */

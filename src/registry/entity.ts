@@ -1,5 +1,5 @@
 import type { KeyValue } from '../raft/state-machine/key-value-store.js'
-import { FrameError, InvalidArgumentError } from '../sync/errors.js'
+import { ConflictError, FrameError, InvalidArgumentError, NotFoundError } from '../sync/errors.js'
 import { MAX_SERVER_ID_LENGTH } from '../sync/identity.js'
 import { encodeMessage } from '../wire/encode.js'
 import { expectString, expectTuple, expectUint } from '../wire/expect.js'
@@ -52,6 +52,18 @@ export function checkFields(given: unknown, what: string, known: readonly string
 export function checkExpectedVersion(value: unknown): void {
   if (value === undefined || (Number.isSafeInteger(value) && (value as number) > 0)) return
   throw new InvalidArgumentError('expectedVersion: the version of an entity expected')
+}
+
+/** @throws NotFoundError; ConflictError when it has another version by now */
+export function requireVersion<E extends Entity>(
+  entity: E | undefined,
+  what: string,
+  expectedVersion: number | undefined,
+): E {
+  if (entity === undefined) throw new NotFoundError(`no ${what}`)
+  if (expectedVersion !== undefined && entity.version !== expectedVersion)
+    throw new ConflictError(`${what} has version ${entity.version}, not ${expectedVersion}`)
+  return entity
 }
 
 /** Who did it when, in front of the content. */

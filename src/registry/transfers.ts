@@ -3,8 +3,8 @@ import type { StrongOptions } from '../strong/strong-store.js'
 import { ConflictError, NotFoundError } from '../sync/errors.js'
 import { putDeletion, removeTransfer } from './anchor-deletion.js'
 import type { RegistryParts, VersionOptions } from './anchors.js'
-import { attempt, type Plan, type ReadOptions, readBarrier } from './attempts.js'
-import { checkEntityId, checkExpectedVersion, checkFields, encodeEntity } from './entity.js'
+import { change, type ReadOptions, readBarrier } from './attempts.js'
+import { checkEntityId, checkExpectedVersion, checkFields, encodeEntity, requireVersion } from './entity.js'
 import type { EntityChange } from './feed.js'
 import type { ItemPattern } from './item-patterns.js'
 import {
@@ -19,7 +19,7 @@ import {
 import type { Metadata } from './metadata.js'
 import { checkPageOptions, type Page, type PageOptions, readPage } from './pages.js'
 import { checkTransferContent, type Transfer, transferContentToWire, transferOf } from './transfer.js'
-import { describeUnknown, NO_VALUE, put, sameWire } from './values.js'
+import { NO_VALUE, put, sameWire } from './values.js'
 
 export interface NewTransfer {
   /** As with anchors: for retries. */
@@ -63,7 +63,7 @@ export class Transfers {
     const wire = transferContentToWire(content)
     const value = encodeEntity(author, wire)
     let existing: Transfer | undefined
-    const committed = await this.change(id, 'create', options, () => {
+    const committed = await change(this.parts, `create of transfer ${id}`, options, () => {
       existing = this.find(id)
       if (existing !== undefined) {
         if (sameWire(transferContentToWire(existing), wire)) return undefined
@@ -100,7 +100,7 @@ export class Transfers {
     const key = transferKey(id)
     const { environment, serverId } = this.parts
     let value: Uint8Array = NO_VALUE
-    const committed = await this.change(id, 'update', options, () => {
+    const committed = await change(this.parts, `update of transfer ${id}`, options, () => {
       const before = this.require(id, options.expectedVersion)
       const content = checkTransferContent({ ...before, ...changes })
       const updatedAtMs = Math.floor(environment.clock.wallMs())
@@ -118,7 +118,7 @@ export class Transfers {
     checkEntityId(id, 'id')
     checkFields(options, 'options', [...OPTIONS, 'expectedVersion'])
     checkExpectedVersion(options.expectedVersion)
-    await this.change(id, 'delete', options, () => {
+    await change(this.parts, `delete of transfer ${id}`, options, () => {
       const transfer = this.require(id, options.expectedVersion)
       return {
         comparisons: [
@@ -161,27 +161,12 @@ export class Transfers {
     return this.parts.feed.watchTransfers(options.signal)
   }
 
-  private change(id: string, verb: string, options: StrongOptions, prepare: () => Plan | undefined) {
-    const { store, environment } = this.parts
-    const { timeoutMs, signal } = options
-    const strong = { ...(timeoutMs !== undefined && { timeoutMs }), ...(signal && { signal }) }
-    return describeUnknown(
-      `${verb} of transfer ${id}`,
-      attempt({ store, clock: environment.clock }, strong, prepare),
-    )
-  }
-
   private find(id: string): Transfer | undefined {
     const found = this.parts.store.get(transferKey(id))
     return found && transferOf(found)
   }
 
   private require(id: string, expectedVersion: number | undefined): Transfer {
-    const transfer = this.find(id)
-    if (transfer === undefined) throw new NotFoundError(`no transfer ${id}`)
-    if (expectedVersion !== undefined && transfer.version !== expectedVersion) {
-      throw new ConflictError(`transfer ${id} has version ${transfer.version}, not ${expectedVersion}`)
-    }
-    return transfer
+    return requireVersion(this.find(id), `transfer ${id}`, expectedVersion)
   }
 }

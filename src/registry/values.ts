@@ -1,5 +1,4 @@
 import type { Operation } from '../raft/state-machine/commands.js'
-import { OutcomeUnknownError } from '../sync/errors.js'
 import { encodeMessage } from '../wire/encode.js'
 import type { WireValue } from '../wire/wire-value.js'
 
@@ -24,14 +23,4 @@ export function remove(key: string): Operation {
 
 export function sameWire(left: WireValue, right: WireValue): boolean {
   return Buffer.from(encodeMessage([left])).equals(encodeMessage([right]))
-}
-
-/** Says in an OutcomeUnknownError what is unknown, so that the id of a new entity is not lost with it. */
-export async function describeUnknown<T>(what: string, work: Promise<T>): Promise<T> {
-  try {
-    return await work
-  } catch (error) {
-    if (!(error instanceof OutcomeUnknownError)) throw error
-    throw new OutcomeUnknownError(`${what}: ${error.message}`, { cause: error })
-  }
 }
