@@ -106,7 +106,7 @@ class VirtualAppendFile implements AppendFile {
   append(chunks: readonly Uint8Array[], options: { readonly durable: boolean }): Promise<void> {
     const { disk, file } = this
     const { store } = disk
-    const data = joined(chunks)
+    const data = Buffer.concat(chunks)
     const misuse = this.#misuse()
     if (misuse !== undefined) return Promise.reject(misuse)
     const durationUs =
@@ -174,14 +174,4 @@ class VirtualReadFile implements ReadFile {
   close(): Promise<void> {
     return this.disk.perform(this.disk.store.profile.writeUs, () => undefined)
   }
-}
-
-function joined(chunks: readonly Uint8Array[]): Uint8Array {
-  const result = new Uint8Array(chunks.reduce((total, chunk) => total + chunk.length, 0))
-  let at = 0
-  for (const chunk of chunks) {
-    result.set(chunk, at)
-    at += chunk.length
-  }
-  return result
 }
