@@ -159,7 +159,7 @@ export class NodeCore implements StorageHost, DurableStateOwner {
       address: () => this.listenAddress,
       isVoter: () => this.strong.isVoter,
     })
-    this.settlements = createSettlements({
+    const room = {
       config,
       environment,
       durables,
@@ -167,18 +167,13 @@ export class NodeCore implements StorageHost, DurableStateOwner {
       emitter: this.emitter,
       replicator: () => this.gossip.replicator,
       canWrite: () => this.canWrite(),
-    })
+    }
+    this.settlements = createSettlements(room)
     const { strong, registry, transfers } = createStrongRoom({
-      config,
-      environment,
-      durables,
-      view: this.view,
-      emitter: this.emitter,
-      replicator: () => this.gossip.replicator,
+      ...room,
       onWritten: () => this.presence.strongWritten(),
       lastHeardMs: (server) => this.links.links.get(server)?.lastHeardMs,
       withdrawals: this.settlements.of(shared),
-      canWrite: () => this.canWrite(),
       changed: (entry) => this.changedHere(shared, entry),
     })
     this.strong = strong

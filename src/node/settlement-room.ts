@@ -7,19 +7,20 @@ import type { MeshView } from './mesh-view.js'
 import type { NodeEmitter } from './node-events.js'
 import { Settlements } from './settlements.js'
 
-interface SettlementRoom {
+/** Where settlements and strong operations stand in a node. */
+export interface Room {
   readonly config: NodeConfig
   readonly environment: Environment
   readonly durables: DurableState
   readonly view: MeshView
   readonly emitter: NodeEmitter
   readonly replicator: () => Replicator
-  /** Whether own writes reach the journal: only then may rights move. */
+  /** Whether own writes reach the journal: only then may rights and items move. */
   readonly canWrite: () => boolean
 }
 
 /** The withdrawals of a node, with what they need to know of it and of its peers. */
-export function createSettlements(room: SettlementRoom): Settlements {
+export function createSettlements(room: Room): Settlements {
   const { config, environment, durables, emitter, view } = room
   return new Settlements({
     partitions: durables.partitions.byName,

@@ -1,31 +1,21 @@
-import type { Environment } from '../environment/environment.js'
-import type { Replicator } from '../gossip/replicator.js'
 import { createRegistry, type Registry } from '../registry/registry.js'
 import { type GroupEntry, StrongGroup } from '../strong/strong-group.js'
 import { ConfigError } from '../sync/errors.js'
 import { serverOfReplica } from '../sync/identity.js'
 import type { NodeConfig } from './config.js'
 import type { DurableState } from './durable-state.js'
-import { type MeshView, raftLinks } from './mesh-view.js'
-import type { NodeEmitter } from './node-events.js'
+import { raftLinks } from './mesh-view.js'
+import type { Room } from './settlement-room.js'
 import { TransferRunner } from './transfer-runner.js'
 import type { Withdrawals } from './withdrawals.js'
 
-export interface StrongRoomOptions {
-  readonly config: NodeConfig
-  readonly environment: Environment
-  readonly durables: DurableState
-  readonly view: MeshView
-  readonly emitter: NodeEmitter
-  readonly replicator: () => Replicator
+export interface StrongRoomOptions extends Room {
   /** The strong group has written to the journal. */
   readonly onWritten: () => void
   /** Monotonic time at which something last came over the link to that server. */
   readonly lastHeardMs: (server: string) => number | undefined
   /** Of the shared partition. */
   readonly withdrawals: Withdrawals
-  /** Whether own writes are taken. */
-  readonly canWrite: () => boolean
   /** An own write has changed an entry of the shared partition. */
   readonly changed: (entry: number) => void
 }
