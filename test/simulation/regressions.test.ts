@@ -19,19 +19,13 @@ import { calmCluster } from './calm-cluster.js'
 
 // Each of these was a seed that failed; the smallest scenario that shows it is kept here.
 
-t.test('seed 101: numbering opens while unnumbered writes are on their way to the disk', async (t) => {
+/** One item, and a journal that does with records what it is told; `turns` is what was put off. */
+function committing(append: Journal['append']) {
   const partition = new Partition('')
   partition.writeAs('s1@00000000000000000000000000000001')
+  const entry = partition.table.entry(partition.table.namespace(CellKind.counter, 'vault'), 'sim:item')
   const turns: (() => void)[] = []
-  let appended = 0
-  const journal = {
-    status: 'ok',
-    pendingBytes: 0,
-    append: (records: readonly Uint8Array[]) => {
-      appended += records.length
-      return appended
-    },
-  } as unknown as Journal
+  const journal = { status: 'ok', pendingBytes: 0, append } as unknown as Journal
   const committer = new Committer({
     journal: () => journal,
     partitions: new Map([['', partition]]),
@@ -39,11 +33,19 @@ t.test('seed 101: numbering opens while unnumbered writes are on their way to th
     nextRecord: () => ({ id: 'record-1', expiresAtMs: 1 }),
     committed: () => undefined,
   })
+  return { partition, entry, committer, turns }
+}
+
+t.test('seed 101: numbering opens while unnumbered writes are on their way to the disk', async (t) => {
+  let appended = 0
+  const { partition, entry, committer, turns } = committing((records) => {
+    appended += records.length
+    return appended
+  })
   const runTurns = () => {
     for (let task = turns.shift(); task !== undefined; task = turns.shift()) task()
   }
   committer.holdNumbering()
-  const entry = partition.table.entry(partition.table.namespace(CellKind.counter, 'vault'), 'sim:item')
   partition.own.deposit(entry, 36)
   const group = committer.groupOf(partition)
   runTurns()
@@ -60,24 +62,9 @@ t.test('seed 101: numbering opens while unnumbered writes are on their way to th
 })
 
 t.test('seed 25: a flush that was asked for before the end does not reach a closed journal', async (t) => {
-  const partition = new Partition('')
-  partition.writeAs('s1@00000000000000000000000000000001')
-  const turns: (() => void)[] = []
-  const journal = {
-    status: 'ok',
-    pendingBytes: 0,
-    append: () => {
-      throw new NotRunningError('the journal is closed')
-    },
-  } as unknown as Journal
-  const committer = new Committer({
-    journal: () => journal,
-    partitions: new Map([['', partition]]),
-    soon: (task) => turns.push(task),
-    nextRecord: () => ({ id: 'record-1', expiresAtMs: 1 }),
-    committed: () => undefined,
+  const { partition, entry, committer, turns } = committing(() => {
+    throw new NotRunningError('the journal is closed')
   })
-  const entry = partition.table.entry(partition.table.namespace(CellKind.counter, 'vault'), 'sim:item')
   partition.own.deposit(entry, 1)
   const group = committer.groupOf(partition)
   const outcome = group.durable.wait()
