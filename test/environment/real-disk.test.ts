@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import fs from 'node:fs'
-import { hostname, tmpdir } from 'node:os'
+import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
@@ -9,6 +9,7 @@ import { withoutFirst } from '../../src/environment/real-append-file.js'
 import { createRealDisk } from '../../src/environment/real-disk.js'
 import { DirectoryInUseError, DiskError, DiskFullError, FileNotFoundError } from '../../src/sync/errors.js'
 import { diskConformance } from './disk-conformance.js'
+import { mountSmallDisk } from './small-disk.js'
 
 const disk = createRealDisk()
 
@@ -110,7 +111,7 @@ t.test('errors have a class by what can be done about them', async (t) => {
 })
 
 t.test('a full disk: truncate, and go on when there is space', async (t) => {
-  const directory = mountSmallDisk(t)
+  const directory = mountSmallDisk(t, 1)
   if (directory === undefined) {
     t.pass('this user may not mount; the fake disk of the journal tests covers it')
     return
@@ -173,18 +174,4 @@ async function startHolder(t: Test, directory: string, prefix: readonly string[]
   t.teardown(() => child.kill('SIGKILL'))
   const [line] = (await once(child.stdout!, 'data')) as [Uint8Array]
   return { child, said: String(line).trim() }
-}
-
-/** A file system of one mebibyte, or undefined where mounting is not allowed. */
-function mountSmallDisk(t: Test): string | undefined {
-  if (process.platform !== 'linux') return undefined
-  // Not below `t.testdir`, which is removed before this test's own teardown has unmounted it.
-  const directory = fs.mkdtempSync(join(tmpdir(), 'silo-mesh-'))
-  const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', directory])
-  t.teardown(() => {
-    if (mounted.status === 0) spawnSync('umount', ['--lazy', directory])
-    fs.rmdirSync(directory)
-  })
-  if (mounted.status !== 0) return undefined
-  return directory
 }

@@ -1,14 +1,14 @@
-import { spawn, spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import fs from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { createRealEnvironment } from '../../src/environment/real-environment.js'
 import type { JournalStatus } from '../../src/journal/journal.js'
 import { openJournal } from '../../src/journal/open-journal.js'
 import { DiskFullError } from '../../src/sync/errors.js'
+import { mountSmallDisk } from '../environment/small-disk.js'
 
 const environment = createRealEnvironment()
 
@@ -57,7 +57,7 @@ t.test('a process killed with SIGKILL has lost nothing that it had called durabl
 })
 
 t.test('a file system without space: refused, kept, written when there is space', async (t) => {
-  const directory = mountSmallDisk(t)
+  const directory = mountSmallDisk(t, 4)
   if (directory === undefined) {
     t.pass('this user may not mount; the fake disk covers it')
     return
@@ -92,16 +92,4 @@ t.test('a file system without space: refused, kept, written when there is space'
 
 function range(from: number, to: number): number[] {
   return Array.from({ length: to - from + 1 }, (_, at) => from + at)
-}
-
-/** A file system of four mebibytes, or undefined where mounting is not allowed. */
-function mountSmallDisk(t: Test): string | undefined {
-  if (process.platform !== 'linux') return undefined
-  const directory = fs.mkdtempSync(join(tmpdir(), 'silo-mesh-'))
-  const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', directory])
-  t.teardown(() => {
-    if (mounted.status === 0) spawnSync('umount', ['--lazy', directory])
-    fs.rmdirSync(directory)
-  })
-  return mounted.status === 0 ? directory : undefined
 }
