@@ -2,8 +2,8 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { MeshNode, type Storage } from '../../src/index.js'
 import { serveParent } from './child.js'
-import { itemKey } from './local-deposits.js'
-import { median, shuffled } from './statistics.js'
+import { itemKey, itemKeys } from './items.js'
+import { median } from './statistics.js'
 
 export const COUNTERS = 1_000_000
 /** Deposits in a turn: a few milliseconds of work. */
@@ -37,7 +37,7 @@ async function measure(): Promise<CountersResult> {
   }
   await node.flush()
   const fullMb = await residentMb()
-  const keys = Array.from(shuffled(COUNTERS), itemKey)
+  const keys = itemKeys(COUNTERS)
   const map = new Map(keys.map((key) => [key, 0]))
   const calls: number[] = []
   const all: number[] = []

@@ -2,7 +2,7 @@ import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promi
 import { fileURLToPath } from 'node:url'
 import { MeshNode } from '../../src/index.js'
 import { serveParent } from './child.js'
-import { itemKey } from './local-deposits.js'
+import { itemKey } from './items.js'
 import { type Stalls, StallWatch } from './stall-watch.js'
 
 export interface SyncServerOptions {

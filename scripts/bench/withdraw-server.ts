@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { MeshNode } from '../../src/index.js'
 import { serveParent } from './child.js'
+import { itemKey } from './items.js'
 
 export interface WithdrawServerOptions {
   readonly serverId: string
@@ -39,20 +40,16 @@ async function start(options: WithdrawServerOptions): Promise<string> {
   return node.address
 }
 
-function itemOf(position: number): string {
-  return `minecraft:item_${position}`
-}
-
 async function deposit({ storage, items, amount }: { storage: string; items: number; amount: number }) {
   for (let position = 0; position < items; position++)
-    running().storage(storage).deposit(itemOf(position), amount)
+    running().storage(storage).deposit(itemKey(position), amount)
   await running().flush()
 }
 
 /** Until this server sees so much of each item. */
 async function sees({ storage, items, amount }: { storage: string; items: number; amount: number }) {
   for (let position = 0; position < items; position++) {
-    while (running().storage(storage).quantity(itemOf(position)) < BigInt(amount)) await delay(POLL_MS)
+    while (running().storage(storage).quantity(itemKey(position)) < BigInt(amount)) await delay(POLL_MS)
   }
 }
 
@@ -64,7 +61,7 @@ async function withdraw({ storage, items, perSecond, seconds }: WithdrawLoad): P
   let taken = 0
   for (let elapsedMs = 0; elapsedMs < seconds * 1000; elapsedMs = performance.now() - startedMs) {
     const due = Math.floor((elapsedMs / 1000) * perSecond)
-    for (; taken < due; taken++) share[vault.withdrawNow(itemOf(taken % items), 1).kind] += 1
+    for (; taken < due; taken++) share[vault.withdrawNow(itemKey(taken % items), 1).kind] += 1
     await delay(TICK_MS)
   }
   return share

@@ -1,16 +1,11 @@
 import { randomBytes } from 'node:crypto'
-import { MeshNode } from '../../src/index.js'
 import type { Benchmark, BenchmarkContext } from './benchmark.js'
+import { besideRedis } from './beside-redis.js'
 import { Child } from './child.js'
-import { perSecond, rounded } from './report.js'
-import { median } from './statistics.js'
-import { redisWithdrawers } from './withdraw-redis.js'
+import type { Workload } from './contender.js'
+import { rounded } from './report.js'
 import type { WithdrawServerChild, WithdrawShare } from './withdraw-server.js'
-import { MeshWithdrawer, type Withdrawer } from './withdrawer.js'
 
-const ITEMS = 10_000
-const ROUNDS = 5
-const WARM_UP_MS = 1_000
 /** Three servers: items that all of them want, how many they take in a second together, and for how long. */
 const SHARED_ITEMS = 50
 const TAKEN_PER_SECOND = 3_000
@@ -25,69 +20,43 @@ export const withdraw: Benchmark = {
   run,
 }
 
+/** Takes ARGV[2] of ARGV[1] if there are so many: what everybody writes who keeps a stock in Redis. */
+const SCRIPT = `
+local held = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '0')
+if held < tonumber(ARGV[2]) then return 0 end
+redis.call('HINCRBY', KEYS[1], ARGV[1], -tonumber(ARGV[2]))
+return 1`
+
+/** Backed withdrawals, each answered within the call; of every item there is more than anybody takes. */
+const withdrawals: Workload = {
+  name: 'withdrawals',
+  inStock: 1_000_000,
+  adds: -1,
+  burst(storage, keys, first, end) {
+    for (let position = first; position < end; position++) {
+      if (!storage.tryWithdraw(keys[position]!, 1)) throw new Error('silo-mesh refused a withdrawal')
+    }
+  },
+  async redisOperation(client) {
+    const sha = String(await client.script('LOAD', SCRIPT))
+    return {
+      name: 'EVALSHA',
+      ask: (of, hash, key) => of.evalsha(sha, 1, hash, key, 1),
+      words: (hash, key) => ['EVALSHA', sha, 1, hash, key, 1],
+    }
+  },
+}
+
 async function run(context: BenchmarkContext): Promise<Readonly<Record<string, number | null>>> {
-  const { report, seconds } = context
-  const ours = await meshWithdrawers(context)
-  const { peers, bare } = await redisWithdrawers(context.workplace, ITEMS)
-  report.line(
-    `withdrawals of 1 to ${ITEMS.toLocaleString('en')} item keys in random order, the same for all; ` +
-      `medians of ${ROUNDS} interleaved rounds`,
-  )
-  const rates = await measure([...ours, ...peers, ...bare], seconds / 2)
-  report.rows([...rates].map(([name, rate]) => [name, perSecond(rate)]))
-  const rateOf = ({ name }: Withdrawer) => rates.get(name)!
-  const journalled = rateOf(ours[1]!)
-  const peer = peers.length === 0 ? null : Math.max(...peers.map(rateOf))
-  if (peer === null) report.line('  no redis-server found: nothing to compare with')
-  else {
-    const best = Math.max(...bare.map(rateOf))
-    report.rows([
-      ['journalled / best of Redis with its usual client (ioredis)', (journalled / peer).toFixed(2)],
-      ['journalled / bare protocol, see scripts/bench/local-redis.ts', (journalled / best).toFixed(2)],
-    ])
-  }
-  const { even, skewed } = await shares(context, seconds / 4)
+  const { journalled, peer, ratio } = await besideRedis(context, withdrawals, context.seconds / 2)
+  const { even, skewed } = await shares(context, context.seconds / 4)
   return {
-    withdrawals_per_s: Math.round(journalled),
-    peer_per_s: peer === null ? null : Math.round(peer),
-    ratio: peer === null ? null : rounded(journalled / peer, 2),
+    withdrawals_per_s: journalled,
+    peer_per_s: peer,
+    ratio,
     backed_even: rounded(even, 4),
     backed_skewed: rounded(skewed, 4),
   }
-}
-
-async function meshWithdrawers({ workplace }: BenchmarkContext): Promise<MeshWithdrawer[]> {
-  const identity = { clusterId: 'bench', secret: Uint8Array.from(randomBytes(32)) }
-  const memory = await MeshNode.start({ ...identity, serverId: 'memory', durability: 'memory' })
-  workplace.onClose(() => memory.stop())
-  const dataDir = await workplace.directory('journal')
-  const journalled = await MeshNode.start({
-    ...identity,
-    serverId: 'journalled',
-    dataDir,
-    durability: 'group',
-  })
-  workplace.onClose(() => journalled.stop())
-  return [
-    await MeshWithdrawer.filled('silo-mesh, in memory', memory, ITEMS),
-    await MeshWithdrawer.filled('silo-mesh, journalled (fdatasync, flushed at the end)', journalled, ITEMS),
-  ]
-}
-
-/** Takes turns, so that whatever else the machine does hits all of them alike. */
-async function measure(all: readonly Withdrawer[], seconds: number): Promise<Map<string, number>> {
-  const spanMs = (seconds * 1000) / (ROUNDS * all.length)
-  const rates = new Map<string, number[]>(all.map(({ name }) => [name, []]))
-  for (const withdrawer of all) await withdrawer.withdraw(WARM_UP_MS)
-  for (let round = 0; round < ROUNDS; round++) {
-    for (const withdrawer of all) {
-      const { withdrawals, elapsedMs } = await withdrawer.withdraw(spanMs)
-      rates.get(withdrawer.name)!.push((withdrawals * 1000) / elapsedMs)
-    }
-  }
-  // A rate of withdrawals that went missing would be worth nothing.
-  for (const withdrawer of all) await withdrawer.verify()
-  return new Map([...rates].map(([name, samples]) => [name, median(samples)]))
 }
 
 /** Three processes. All rights are with the first one; what the other two want must come to them. */

@@ -1,5 +1,6 @@
 import t from 'tap'
 import { BENCHMARKS } from '../../scripts/bench/all.js'
+import { Contender } from '../../scripts/bench/contender.js'
 import { encodeCommand } from '../../scripts/bench/redis-client.js'
 import { type RedisReply, ReplyParser } from '../../scripts/bench/redis-replies.js'
 import { median, percentile, shuffled } from '../../scripts/bench/statistics.js'
@@ -69,6 +70,48 @@ t.test('commands are arrays of bulk strings', async (t) => {
     encodeCommand(['HINCRBY', 'vault', 'a:b', 1]),
     '*4\r\n$7\r\nHINCRBY\r\n$5\r\nvault\r\n$3\r\na:b\r\n$1\r\n1\r\n',
   )
+})
+
+t.test('a contender that loses an operation is found out', async (t) => {
+  for (const adds of [1, -1] as const) {
+    /** Keeps a sum, and forgets `lost` operations of the second span. */
+    class Summing extends Contender {
+      private sum = 0n
+      private spans = 0
+
+      constructor(private readonly lost: bigint) {
+        super('summing', {
+          name: 'operations',
+          inStock: 500,
+          adds,
+          burst: () => t.fail('not a mesh'),
+          redisOperation: async () => t.fail('not Redis') as never,
+        })
+      }
+
+      protected async fill(quantity: number): Promise<void> {
+        this.sum = BigInt(this.keys.length * quantity)
+      }
+
+      protected async workUntil(): Promise<number> {
+        this.sum += BigInt(adds) * (++this.spans === 2 ? 10n - this.lost : 10n)
+        return 10
+      }
+
+      protected async quantity(): Promise<bigint> {
+        return this.sum
+      }
+    }
+    const verified = async (lost: bigint) => {
+      const contender = new Summing(lost)
+      await contender.prepare()
+      for (let span = 0; span < 3; span++) t.equal((await contender.work(1)).operations, 10)
+      await contender.verify()
+    }
+    await verified(0n)
+    await t.rejects(verified(1n), /summing: \d+ after 30 operations/)
+    await t.rejects(verified(-1n), /summing/, 'done twice')
+  }
 })
 
 t.test('every benchmark describes itself and has a time of its own', async (t) => {
