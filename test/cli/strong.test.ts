@@ -6,10 +6,10 @@ import { controlMethods } from '../../src/cli/control-methods.js'
 import { serveControl } from '../../src/cli/control-server.js'
 import { exitCodeOf } from '../../src/cli/exit-codes.js'
 import { FOUNDING_NAME } from '../../src/cli/founding.js'
-import type { Partition } from '../../src/crdt/partition.js'
 import { createRealEnvironment } from '../../src/environment/real-environment.js'
 import { MeshNode, manualResolver, NoQuorumError, OutcomeUnknownError } from '../../src/index.js'
 import type { MeshNodeOptions } from '../../src/node/config.js'
+import { coreOf } from '../../src/simulation/core-of.js'
 import { silentLogger } from '../../src/sync/logger.js'
 import { silo, temporaryDirectory } from './harness.js'
 import { Running } from './running.js'
@@ -253,8 +253,7 @@ t.test('withdrawals: backed or provisional, parked, decided, acknowledged', asyn
   })
   one.setCut([])
   await until(() => one.status().links === 1)
-  const { core } = two as unknown as { core: { partition(name: string): Partition } }
-  const { table } = core.partition('')
+  const { table } = coreOf(two).partition('')!
   table.addToTotal(table.namespace(0, 'vault').entries.get(item)!, 1)
   const wrong = await silo(audit)
   t.match(wrong, {

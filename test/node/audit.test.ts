@@ -1,7 +1,7 @@
 import t from 'tap'
-import type { Partition } from '../../src/crdt/partition.js'
 import { type AuditEntry, type MeshNode, OverloadedError } from '../../src/index.js'
 import type { GossipDriver } from '../../src/node/gossip-driver.js'
+import { coreOf } from '../../src/simulation/core-of.js'
 import { converged, TestMesh, until } from './mesh.js'
 
 const ITEM = 'minecraft:diamond'
@@ -16,11 +16,6 @@ async function entryOf(node: MeshNode): Promise<AuditEntry> {
   const [entry, ...others] = await entriesOf(node)
   if (!entry || others.length > 0) throw new Error(`one item expected, ${others.length + 1} found`)
   return entry
-}
-
-/** The inside of a node, for what nobody may do from outside. */
-function insideOf(node: MeshNode) {
-  return (node as unknown as { core: { partition(name: string): Partition; gossip: GossipDriver } }).core
 }
 
 t.test('an audit tells where items went, and rights always sum up to the quantity', async (t) => {
@@ -136,7 +131,7 @@ t.test(
     for (let item = 0; item < 2_000; item++) a.storage('vault').deposit(`test:item_${item}`, 5)
     await a.flush('STRONG')
 
-    const { gossip } = insideOf(b)
+    const { gossip } = coreOf(b) as unknown as { gossip: GossipDriver }
     const options = (gossip as unknown as { options: { onAuditMessage: unknown } }).options
     const { onAuditMessage } = options
     options.onAuditMessage = () => undefined
@@ -146,7 +141,7 @@ t.test(
     })
     options.onAuditMessage = onAuditMessage
 
-    const partition = insideOf(b).partition('')
+    const partition = coreOf(b).partition('')!
     const { table } = partition
     const [cell] = [...table.cellsOf(table.namespace(0, 'vault').entries.get('test:item_1234')!)]
     const value = table.counterValue(cell!)

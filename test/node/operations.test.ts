@@ -1,8 +1,8 @@
 import t, { type Test } from 'tap'
 import { CellKind } from '../../src/crdt/cell.js'
-import type { Partition } from '../../src/crdt/partition.js'
 import { InsufficientRightsError, MeshNode, type MeshNodeOptions, type Storage } from '../../src/index.js'
 import type { Cluster } from '../../src/simulation/cluster/cluster.js'
+import { coreOf } from '../../src/simulation/core-of.js'
 import { calmCluster } from '../simulation/calm-cluster.js'
 import { SECRET, TestMesh, until } from './mesh.js'
 
@@ -60,8 +60,9 @@ class Virtual {
 
   /** Ids that take up room. */
   keptIds(): number {
-    const { core } = this.node as unknown as { core: { partition(name: string): Partition } }
-    return core.partition('').table.findNamespace(CellKind.operation, 'vault')?.entries.size ?? 0
+    return (
+      coreOf(this.node).partition('')!.table.findNamespace(CellKind.operation, 'vault')?.entries.size ?? 0
+    )
   }
 }
 

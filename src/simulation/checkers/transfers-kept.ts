@@ -3,14 +3,14 @@ import type { Partition } from '../../crdt/partition.js'
 import { type MoverPorts, type Route, TransferRun } from '../../mover/transfer-run.js'
 import type { MeshNode } from '../../node/mesh-node.js'
 import { SHARED_PARTITION } from '../../node/partitions.js'
+import { coreOf } from '../core-of.js'
 import type { Run } from '../run/run.js'
 import { naiveRights } from '../withdrawals/naive-rights.js'
 import type { Checker } from './checker.js'
 
 /** As it is, where `Storage.quantity` shows what is below zero as none. */
 function sharedPartition(node: MeshNode): Partition {
-  const { core } = node as unknown as { core: { partition(name: string): Partition } }
-  return core.partition(SHARED_PARTITION)
+  return coreOf(node).partition(SHARED_PARTITION)!
 }
 
 /** The part of a running transfer that is looked at. */

@@ -2,6 +2,7 @@ import { Replicator } from '../../gossip/replicator.js'
 import { Committer } from '../../node/committer.js'
 import { DurableState } from '../../node/durable-state.js'
 import { Replay } from '../../node/replay.js'
+import { coreOf } from '../core-of.js'
 import type { Mutant } from './mutant.js'
 
 const gossipBeforePersist: Mutant = {
@@ -73,8 +74,7 @@ const backupNotNoticed: Mutant = {
   apply(run) {
     // Whoever may have lost writes of its own starts numbering at once instead of asking the others first.
     run.onRunning((_, node) => {
-      const { core } = node as unknown as { core: { durables: DurableState } }
-      core.durables.committer.openNumbering()
+      coreOf(node).durables.committer.openNumbering()
     })
   },
 }

@@ -5,6 +5,7 @@ import { Partition } from '../../crdt/partition.js'
 import { Replicator, type ReplicatorPorts } from '../../gossip/replicator.js'
 import { MeshAuditor } from '../../node/mesh-auditor.js'
 import { encodeMessage } from '../../wire/encode.js'
+import { coreOf } from '../core-of.js'
 import type { Mutant } from './mutant.js'
 
 const mergeAdds: Mutant = {
@@ -98,11 +99,9 @@ const stateChanged: Mutant = {
     run.override(MeshAuditor.prototype, 'auditMesh', (original) => {
       return function (this: MeshAuditor, options) {
         for (const { node } of run.cluster.servers) {
-          const { core } = (node ?? {}) as {
-            core?: { auditor: MeshAuditor; partition(name: string): Partition }
-          }
+          const core = node && coreOf(node)
           // Of another server, so that no sum of the auditor's own gives it away.
-          if (core && core.auditor !== this && addOneItem(core.partition(''))) break
+          if (core && core.auditor !== this && addOneItem(core.partition('')!)) break
         }
         return original.call(this, options)
       }

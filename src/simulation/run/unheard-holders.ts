@@ -1,5 +1,5 @@
 import type { MeshNode } from '../../node/mesh-node.js'
-import type { NodeCore } from '../../node/node-core.js'
+import { coreOf } from '../core-of.js'
 
 /**
  * Whether a server holds its numbering for the sake of a server outside of `group`, as it must. It was put back to a
@@ -15,7 +15,7 @@ import type { NodeCore } from '../../node/node-core.js'
  * A healed mesh has nobody outside: there this explains nothing.
  */
 export function waitsForUnheard(node: MeshNode, group: ReadonlySet<string>): boolean {
-  const { core } = node as unknown as { core: Pick<NodeCore, 'durables' | 'view'> }
+  const core = coreOf(node)
   for (const { name } of core.durables.committer.formerPartitions()) {
     if (core.view.knownServers(name).some((server) => !group.has(server))) return true
   }

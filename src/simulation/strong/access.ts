@@ -1,11 +1,11 @@
 import type { MeshNode } from '../../node/mesh-node.js'
 import type { RaftDisk } from '../../strong/raft-disk.js'
 import type { StrongGroup } from '../../strong/strong-group.js'
+import { coreOf } from '../core-of.js'
 
 /** The strong store below a node's anchors, transfers and locks: only the simulator looks at it directly. */
 export function strongOf(node: MeshNode): StrongGroup {
-  const { core } = node as unknown as { core: { strong: StrongGroup } }
-  return core.strong
+  return coreOf(node).strong
 }
 
 /** Which group a member's index or term belongs to. */

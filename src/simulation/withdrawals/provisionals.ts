@@ -4,11 +4,11 @@ import { type ProvisionalWithdrawal, readProvisional } from '../../crdt/provisio
 import type { MeshNode } from '../../node/mesh-node.js'
 import { worldOfPartition } from '../../node/partitions.js'
 import { FrameError } from '../../sync/errors.js'
+import { coreOf } from '../core-of.js'
 
 /** The partitions of a node, looked at from outside. */
 export function partitionsOf(node: MeshNode): Iterable<Partition> {
-  const { core } = node as unknown as { core: { partitions(): Iterable<Partition> } }
-  return core.partitions()
+  return coreOf(node).partitions()
 }
 
 /** Every provisional withdrawal that a node knows of, whoever made it and however it ended. */
