@@ -135,6 +135,20 @@ t.test('seed 62646426659983: servers that nobody has introduced to each other ca
   t.same(acquaintances.groups([0, 2, 4]), [[0], [2], [4]])
 })
 
+t.test(
+  'seed 62787547553269: a memory-only server that has left and lost its memory comes by itself',
+  async (t) => {
+    // Back while those that it dials were away; the others had heard that it had left, and dialled it no more.
+    t.equal((await simulate(drawRunOptions(62787547553269, 'withdrawals'))).violation, undefined)
+    const acquaintances = new Acquaintances([[], [0], [0]])
+    acquaintances.met(1, [2])
+    t.same(acquaintances.groups([1, 2]), [[1, 2]])
+    acquaintances.parted(1, [2, 0])
+    t.same(acquaintances.groups([1, 2]), [[1], [2]])
+    t.same(acquaintances.groups([0, 1, 2]), [[0, 1, 2]], 'what is configured is dialled all the same')
+  },
+)
+
 t.test('seed 30469899428181: a memory-only server is back, and its new card does not come', async (t) => {
   // One server with a full disk had let it in and told of its life, yet could pass nothing on: for all others the
   // name stayed in use by a process that was gone.

@@ -3,16 +3,25 @@
  * from one side, and a link serves both.
  */
 export class Acquaintances {
+  /** `peers`: per server those that it dials by its configuration. */
+  readonly #peers: readonly (readonly number[])[]
   readonly #known: ReadonlySet<number>[]
 
-  /** `peers`: per server those that it dials by its configuration. */
   constructor(peers: readonly (readonly number[])[]) {
+    this.#peers = peers
     this.#known = peers.map((known) => new Set(known))
   }
 
   /** That server has found these others among the members of the mesh. What it has once known counts as known. */
   met(server: number, others: Iterable<number>): void {
     this.#known[server] = new Set([...this.#known[server]!, ...others])
+  }
+
+  /** That server has heard that these have left: it dials them no more, and they have to come by themselves. */
+  parted(server: number, others: Iterable<number>): void {
+    const gone = new Set(others)
+    const known = [...this.#known[server]!].filter((other) => !gone.has(other))
+    this.#known[server] = new Set([...known, ...this.#peers[server]!])
   }
 
   /** Those of `servers` that can find each other, by way of each other; every server is in one group. */

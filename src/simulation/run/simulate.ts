@@ -1,6 +1,7 @@
 import { isUndecided } from '../../crdt/provisional.js'
 import { SILENT_LINK_MS } from '../../link/open-link.js'
 import type { MeshNode } from '../../node/mesh-node.js'
+import type { MemberStatus } from '../../node/status.js'
 import { OBSERVE_EVERY_MS } from '../checkers/checker.js'
 import type { Server } from '../cluster/server.js'
 import { FaultInjector } from '../faults/injector.js'
@@ -187,11 +188,12 @@ async function observed(run: Run, ms: number, done: () => boolean): Promise<void
 function meet(run: Run, acquaintances: Acquaintances): void {
   const { names } = run.options
   for (const { number, node } of run.cluster.servers) {
-    const members = node?.members().filter(({ address, status }) => address !== '' && status !== 'left') ?? []
-    acquaintances.met(
-      number,
-      members.map(({ serverId }) => names.indexOf(serverId)),
-    )
+    const members = node?.members() ?? []
+    const numbersOf = (some: readonly MemberStatus[]) => some.map(({ serverId }) => names.indexOf(serverId))
+    const left = members.filter(({ status }) => status === 'left')
+    const others = members.filter(({ address }) => address !== '')
+    acquaintances.met(number, numbersOf(others))
+    acquaintances.parted(number, numbersOf(left))
   }
 }
 
