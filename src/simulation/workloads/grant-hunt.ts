@@ -1,7 +1,6 @@
 import { OwnWrites } from '../../crdt/own-writes.js'
 import type { MeshNode } from '../../node/mesh-node.js'
 import type { Server } from '../cluster/server.js'
-import { override } from '../override.js'
 import type { Run } from '../run/run.js'
 import { withdrawals } from './withdrawals.js'
 import type { Workload } from './workload.js'
@@ -20,18 +19,16 @@ export const grantHunt: Workload = {
     const random = run.cluster.kernel.random.fork('grant-hunt')
     const untilUs = run.nowUs + run.options.safetyMs * 1_000
     let grants = 0
-    run.atCleanUp(
-      override(OwnWrites.prototype, 'grant', (original) => {
-        return function (this: OwnWrites, entry, receiver, amount) {
-          original.call(this, entry, receiver, amount)
-          const draw = random.fork(grants++)
-          const donor = run.cluster.servers[run.cluster.kernel.owner?.server ?? -1]
-          if (donor === undefined || run.nowUs > untilUs || !draw.chance(HUNTED_SHARE)) return
-          const syncMs = run.options.disk.syncUs / 1_000
-          cutPower(run, donor, draw.uniform() * WITHIN_SYNCS * syncMs, draw.integer(200, 3_000))
-        }
-      }),
-    )
+    run.override(OwnWrites.prototype, 'grant', (original) => {
+      return function (this: OwnWrites, entry, receiver, amount) {
+        original.call(this, entry, receiver, amount)
+        const draw = random.fork(grants++)
+        const donor = run.cluster.servers[run.cluster.kernel.owner?.server ?? -1]
+        if (donor === undefined || run.nowUs > untilUs || !draw.chance(HUNTED_SHARE)) return
+        const syncMs = run.options.disk.syncUs / 1_000
+        cutPower(run, donor, draw.uniform() * WITHIN_SYNCS * syncMs, draw.integer(200, 3_000))
+      }
+    })
   },
 }
 
