@@ -12,10 +12,10 @@ import { milliseconds, rounded } from './report.js'
 import { monotonicMs, percentile } from './statistics.js'
 
 /**
- * Changes made first, one after the other, for this share of the time: the code of a server that has run for a
- * minute is compiled, as that of Redis always is.
+ * Changes made first, one after the other, for this share of the time: the code of a server that has run for some
+ * minutes is compiled, as that of Redis always is. A few thousand are not enough, since each runs most of it once.
  */
-const WARM_UP_SHARE = 0.25
+const WARM_UP_SHARE = 1
 const MIN_WARM_UP = 100
 /** Pause between two changes, so that each finds everything at rest, as most do in a game. */
 const PAUSE_MS = 2
