@@ -21,7 +21,6 @@ export interface Namespace {
 
 const NONE = -1
 const NO_GRANTS: CounterValue['granted'] = []
-
 /** Receivers whose first grant may still be on its way to the journal. */
 const GRANTS_UNDER_WAY = 64
 
@@ -37,7 +36,6 @@ const GRANTS_UNDER_WAY = 64
 export class CellTable implements EntryRows {
   readonly namespaces = new Map<string, Namespace>()
   private lastNamespace: Namespace | undefined
-
   private readonly namespaceList: Namespace[] = []
   private readonly recentKeys = new RecentBudget()
   /** What a write asks of an entry: two entries a cache line. */

@@ -5,7 +5,10 @@ import type { Compressor } from './environment.js'
 
 /** Cell tuples shrink to about a third already at the cheapest level; higher ones cost several times more. */
 const LEVEL = constants.Z_BEST_SPEED
-/** They come back about seven times as large: in one piece of this size, which is not copied together from others. */
+/**
+ * They come back three to seven times as large: in one piece of so many times their size, which has not to be copied
+ * together from several. What grows beyond comes in several.
+ */
 const EXPECTED_GROWTH = 10
 const MIN_PIECE_BYTES = 4 * 1024
 /** A usual bulk frame and a little more. */

@@ -5,7 +5,7 @@ import { serverOfReplica } from '../sync/identity.js'
 import type { NodeConfig } from './config.js'
 import type { DurableState } from './durable-state.js'
 import { raftLinks } from './mesh-view.js'
-import type { Room } from './settlement-room.js'
+import type { Room } from './room.js'
 import { TransferRunner } from './transfer-runner.js'
 import type { Withdrawals } from './withdrawals.js'
 

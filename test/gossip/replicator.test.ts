@@ -19,6 +19,16 @@ function linked(names: string, pairs?: string): Network {
   return network
 }
 
+/** Servers that are not linked; the first one holds twenty thousand counters that the other has not got. */
+function withBacklog(): Network {
+  const network = Network.of('ab')
+  const [a] = network.servers
+  for (let item = 0; item < 20_000; item++) a!.deposit(`a rather long item name ${item}`)
+  a!.flush(40_000)
+  a!.sync()
+  return network
+}
+
 function equal(network: Network): boolean {
   return network.servers.every((server) => server.state() === network.servers[0]!.state())
 }
@@ -188,11 +198,8 @@ t.test('a journal that takes no more loses nothing and is not flooded', async (t
 })
 
 t.test('a large backlog against a full journal does not resend in a loop', async (t) => {
-  const network = Network.of('ab')
+  const network = withBacklog()
   const [a, b] = network.servers
-  for (let item = 0; item < 20_000; item++) a!.deposit(`a rather long item name ${item}`)
-  a!.flush(100_000)
-  a!.sync()
   b!.full = true
   network.connectAll()
   network.settle(500)
@@ -211,11 +218,8 @@ t.test('a large backlog against a full journal does not resend in a loop', async
 })
 
 t.test('a backlog begins with small deltas and goes on with larger ones, per link', async (t) => {
-  const network = Network.of('ab')
+  const network = withBacklog()
   const [a, b] = network.servers
-  for (let item = 0; item < 20_000; item++) a!.deposit(`a rather long item name ${item}`)
-  a!.flush(40_000)
-  a!.sync()
   for (const way of ['at first', 'after the link was lost']) {
     network.connect(a!, b!)
     while (network.direction(b!, a!).control.length > 0) network.deliver(b!, a!)
@@ -307,6 +311,8 @@ t.test('recent deltas are bounded in bytes over all replicas', async (t) => {
   b!.checkBounds()
   const { recent } = a!.replicator as unknown as { recent: { keptBytes: number } }
   t.ok(recent.keptBytes > MAX_RECENT_BYTES / 2 && recent.keptBytes <= MAX_RECENT_BYTES)
+  const received = (b!.replicator as unknown as { recent: { keptBytes: number } }).recent
+  t.equal(received.keptBytes, 0, 'b has nobody to send them on to')
 })
 
 t.test('deltas under way are not sent again because of a digest', async (t) => {

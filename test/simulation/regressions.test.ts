@@ -295,6 +295,10 @@ const HISTORIES = [
   [82111144479126, 'reads', 'a majority behind links that fell silent'],
   // It showed what a server had spent before it showed the grant behind it: the ring is stopped first now.
   [117040566679665, 'transfers', 'a view of a ring that runs for ever'],
+  // Lines that no ledger owes: those of the last moments before a backup, and of what a retry only recalls.
+  [44764205709405, 'withdrawals', 'a backup of the moment after an operation'],
+  [24734351234284, 'grant-hunt', 'a crash between an operation and its line, then a retry'],
+  [56925327840785, 'grant-hunt', 'the end comes while a ledger is read'],
 ] as const
 
 for (const [seed, workload, what] of HISTORIES) {
